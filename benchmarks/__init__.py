@@ -1,0 +1,1 @@
+"""Benchmarks for asv, both twins of each hot path side by side."""

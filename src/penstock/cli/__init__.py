@@ -1,0 +1,38 @@
+"""The `penstock` command line: one module a command, imported when the command is used."""
+
+from importlib import import_module
+
+import click
+
+import penstock
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "analyzer": "penstock.cli.analyzer",
+    "distribute": "penstock.cli.distribute",
+    "ping": "penstock.cli.ping",
+    "replay": "penstock.cli.replay",
+}
+"""Command name -> the module that holds it as `command`."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command (or the list of all) is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(penstock.__version__, message=f"penstock %(version)s, twins: {penstock.implementation}")
+def main() -> None:
+    """High-speed building blocks for Python backends, and the services made of them."""

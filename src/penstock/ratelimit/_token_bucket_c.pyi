@@ -1,0 +1,19 @@
+from typing_extensions import disjoint_base
+
+from penstock.clock import Clock
+
+__all__ = ["TokenBucket"]
+
+@disjoint_base
+class TokenBucket:
+    def __init__(
+        self, rate: float, capacity: float, *, initial: float | None = None, clock: Clock | None = None
+    ) -> None: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def capacity(self) -> float: ...
+    @property
+    def tokens(self) -> float: ...
+    def allow(self, n: float = 1, /) -> bool: ...
+    def retry_after(self, n: float = 1, /) -> float: ...

@@ -1,0 +1,1 @@
+"""Services made of penstock's own blocks; the command line starts them."""

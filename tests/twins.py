@@ -1,0 +1,30 @@
+"""Fixtures that run a test once per twin."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+HOT_PATHS = {
+    "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
+    "penstock.cache.lru_ttl": "LRUCache",
+    "penstock.ratelimit.token_bucket": "TokenBucket",
+}
+"""Public module -> its class. Each has the twins _NAME_c and _NAME_py beside it."""
+
+
+def load(module: str, impl: str) -> Any:
+    """One twin of a hot path's class; a twin that was not built fails here, it is never skipped."""
+    room, _, name = module.rpartition(".")
+    return getattr(import_module(f"{room}._{name}_{impl}"), HOT_PATHS[module])
+
+
+def both_twins(module: str) -> Callable[..., Any]:
+    """A fixture that is the class of a hot path, once compiled and once in pure Python."""
+
+    @pytest.fixture(params=["c", "py"], name=HOT_PATHS[module])
+    def twin(request: pytest.FixtureRequest) -> Any:
+        return load(module, request.param)
+
+    return twin
