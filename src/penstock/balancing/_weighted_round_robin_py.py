@@ -1,0 +1,351 @@
+"""Weighted round robin, pure Python. Its compiled twin does the same in csrc/weighted_round_robin.c."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import accumulate, islice
+from math import lcm
+from operator import index
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+
+from penstock.errors import InvalidType, InvalidValue, PenstockError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["NoMemberUp", "State", "UnknownMember", "WeightedRoundRobin"]
+
+K = TypeVar("K", bound=Hashable)
+
+FRACTION_BITS = 32
+MAX_MEMBERS = 1_000
+MAX_TOTAL = 1_000_000
+MAX_PICKS = 10_000_000  # of one batch: 80 MB
+MAX_EXPONENT = 400  # of a Decimal: more than any float has; 1e999999999 would fill the memory
+
+
+class NoMemberUp(PenstockError, LookupError):
+    """Every member is out, so there is none to pick."""
+
+
+class UnknownMember(PenstockError, LookupError):
+    """The balancer has no member of that name."""
+
+
+class State(TypedDict):
+    """The credits of a balancer, as integers that JSON can carry."""
+
+    weights: list[int]
+    scale: int
+    credits: list[int]
+
+
+def shown(value: object) -> str:
+    """`value` as an error message shows it, however large it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def exact_weight(member: object, weight: object) -> Fraction:
+    """`weight` as the number that is written: 0.1 is one tenth."""
+    if isinstance(weight, float):
+        text = float.__repr__(weight)
+        exact = Fraction(text) if text not in ("nan", "inf", "-inf") else None
+    elif isinstance(weight, Decimal):
+        bounded = weight.is_finite() and abs(weight.adjusted()) <= MAX_EXPONENT
+        exact = Fraction(weight) if bounded and len(weight.as_tuple().digits) <= MAX_EXPONENT else None
+    elif isinstance(weight, (int, Fraction)):
+        exact = Fraction(weight)
+    else:
+        raise InvalidType(f"weight of {shown(member)} must be a number, got {type(weight).__name__}")
+    if exact is None or exact <= 0:
+        raise InvalidValue(f"weight of {shown(member)} must be > 0 and finite, got {shown(weight)}")
+    return exact
+
+
+def reduced(weights: Sequence[Fraction]) -> list[int]:
+    """The smallest integers in the proportion of `weights`."""
+    ratios = [weight / weights[0] for weight in weights]
+    common = 1
+    for ratio in ratios:
+        common = lcm(common, ratio.denominator)
+        if common > MAX_TOTAL or ratio > MAX_TOTAL:  # stops here, before the numbers grow large
+            raise InvalidValue(
+                f"weights must reduce to integers that sum to <= {MAX_TOTAL}, got {common}:{shown(ratio)}"
+            )
+    integers = [int(ratio * common) for ratio in ratios]
+    if sum(integers) > MAX_TOTAL:
+        raise InvalidValue(
+            f"weights must reduce to integers that sum to <= {MAX_TOTAL}, got a sum of {sum(integers)}"
+        )
+    return integers
+
+
+def checked_weights(weights: object) -> tuple[tuple[object, ...], list[int]]:
+    """The members in order, and their weights as the smallest integers.
+
+    Raises:
+        ValueError: see WeightedRoundRobin.
+        TypeError: no mapping, or a weight is no number.
+    """
+    if not isinstance(weights, Mapping):
+        raise InvalidType(f"weights must be a mapping of member to weight, got {type(weights).__name__}")
+    pairs = list(islice(weights.items(), MAX_MEMBERS + 1))
+    if not 1 <= len(pairs) <= MAX_MEMBERS:
+        raise InvalidValue(f"weights must have 1 to {MAX_MEMBERS} members, got {len(weights)}")
+    return tuple(member for member, _ in pairs), reduced([exact_weight(*pair) for pair in pairs])
+
+
+def checked_count(n: object) -> int:
+    """The picks of one batch.
+
+    Raises:
+        ValueError: not 0 <= n <= MAX_PICKS.
+        TypeError: n is no integer.
+    """
+    try:
+        count = index(n)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidType(f"n must be an integer, got {type(n).__name__}") from None
+    if not 0 <= count <= MAX_PICKS:
+        raise InvalidValue(f"n must be >= 0 and <= {MAX_PICKS} picks, got {shown(n)}")
+    return count
+
+
+def checked_state(state: object, weights: Sequence[int]) -> tuple[int, list[int]]:
+    """Scale and credits of a state that a balancer of these `weights` can be in.
+
+    Raises:
+        ValueError: it is the state of another balancer, or one that no schedule leads to.
+        TypeError: it is not what state() returns.
+    """
+    if not isinstance(state, Mapping) or set(state) != {"weights", "scale", "credits"}:
+        raise InvalidType(f"state must have the keys weights, scale, credits, got {shown(state)}")
+    theirs, scale, owed = state["weights"], state["scale"], state["credits"]
+    if not (is_list_of_int(theirs) and is_list_of_int([scale]) and is_list_of_int(owed)):
+        raise InvalidType(f"state must be made of integers, got {shown(state)}")
+    if list(theirs) != list(weights):
+        raise InvalidValue(f"state must be of weights {shown(list(weights))}, got {shown(list(theirs))}")
+    if not 1 <= scale <= sum(weights):
+        raise InvalidValue(f"scale must be >= 1 and <= {sum(weights)}, got {shown(scale)}")
+    if len(owed) != len(weights) or sum(owed) != 0:
+        raise InvalidValue(f"credits must be {len(weights)} that sum to 0, got {shown(list(owed))}")
+    if not reachable(scale, owed):
+        raise InvalidValue(
+            "credits must be within (n - k) / 2 picks for the mean of any k of n members, "
+            f"got {shown(list(owed))} with {scale << FRACTION_BITS} to a pick"
+        )
+    return scale, list(owed)
+
+
+def is_list_of_int(values: object) -> bool:
+    return isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
+
+
+def reachable(scale: int, owed: Sequence[int]) -> bool:
+    """Whether the k highest sum to at most F(k) of csrc/weighted_round_robin.h, for every k."""
+    highest = accumulate(sorted(owed, reverse=True))
+    n, price = len(owed), scale << FRACTION_BITS
+    return all(2 * total <= k * (n - k) * price for k, total in enumerate(highest, start=1))
+
+
+def rescaled(owed: Iterable[int], old: int, new: int) -> list[int]:
+    """Credits counted in `old`, counted in `new`: rounded to zero, still summing to 0, none grown."""
+    counted = [credit * new // old if credit > 0 else -(-credit * new // old) for credit in owed]
+    surplus = sum(counted)
+    for i, credit in enumerate(counted):
+        if credit * surplus > 0:
+            part = min(credit, surplus, key=abs)
+            counted[i] -= part
+            surplus -= part
+    return counted
+
+
+def no_member_up(members: Sequence[object]) -> NoMemberUp:
+    return NoMemberUp(f"a pick needs at least 1 member up, got 0 of {len(members)}")
+
+
+def unknown_member(member: object, members: Sequence[object]) -> UnknownMember:
+    known = ", ".join(shown(name) for name in members[:10]) + (", ..." if len(members) > 10 else "")
+    return UnknownMember(f"member must be one of {known}, got {shown(member)}")
+
+
+class WeightedRoundRobin(Generic[K]):
+    """Picks members in turn, each as often as its weight says, spread out evenly and without chance.
+
+    While the same members are up, every `total` picks in a row from the start give each member exactly its
+    weight, and no member is ever a whole pick ahead of its share. A member that is marked down is passed
+    over, its share goes to the others in proportion, and what it was owed waits for it, neither reset nor
+    grown: under any ups and downs a member of n stays within (n - 1) / 2 picks of its share. Equal
+    weights and equal marks give an equal sequence; of members owed the same, the first in order is picked.
+
+    Threads may share a balancer. A pick costs O(members): about 1 ns for each, compiled.
+
+    Args:
+        weights: weight of each member, in order; 1 to 1,000 members, each weight > 0. They count as the
+            numbers that are written: 0.4 and 0.1 are as 4 and 1. As the smallest integers in their
+            proportion they may sum to at most 1,000,000.
+
+    Raises:
+        ValueError: too few or too many members, a weight out of its range, or proportions too fine.
+        TypeError: no mapping, or a weight is no number.
+
+    Source: smooth weighted round robin of nginx (commit 52327e0627f4), with credits counted in picks.
+    """
+
+    __slots__ = (
+        "_credits",
+        "_gains",
+        "_index",
+        "_is_up",
+        "_lock",
+        "_members",
+        "_scale",
+        "_up_weight",
+        "_weights",
+    )
+
+    _members: tuple[K, ...]
+
+    def __init__(self, weights: Mapping[K, float | int | Fraction | Decimal], /) -> None:
+        self._members, self._weights = checked_weights(weights)  # type: ignore[assignment]
+        self._index = {member: i for i, member in enumerate(self._members)}
+        self._credits = [0] * len(self._members)
+        self._is_up = [True] * len(self._members)
+        self._scale = sum(self._weights)
+        self._lock = Lock()  # held over integers only, never while a member is hashed or compared
+        self._count_up()
+
+    def __repr__(self) -> str:
+        return f"WeightedRoundRobin({self.weights!r})"
+
+    @property
+    def members(self) -> tuple[K, ...]:
+        """All members, in order."""
+        return self._members
+
+    @property
+    def weights(self) -> dict[K, int]:
+        """The weight of each member, as the smallest integers in their proportion."""
+        return dict(zip(self._members, self._weights, strict=True))
+
+    @property
+    def total(self) -> int:
+        """The sum of `weights`: the picks after which the sequence repeats while all members are up."""
+        return sum(self._weights)
+
+    @property
+    def up(self) -> tuple[K, ...]:
+        """The members that are up, in order."""
+        return tuple(self._members[i] for i, _ in self._gains)
+
+    def pick(self) -> K:
+        """The member whose turn it is.
+
+        Raises:
+            LookupError: no member is up.
+        """
+        with self._lock:
+            winner = self._next()
+        return self._members[winner]
+
+    def pick_many(self, n: int, /) -> "NDArray[np.intp]":
+        """The next `n` picks at once; picks of other threads may come before or after, not between.
+
+        Args:
+            n: picks, 0 to 10,000,000.
+
+        Returns:
+            (n,) intp, indices into `members`.
+
+        Raises:
+            ValueError: n is out of its range.
+            LookupError: no member is up; nothing was picked.
+        """
+        import numpy as np
+
+        count = checked_count(n)
+        with self._lock:
+            winners = [self._next() for _ in range(count)]
+        return np.array(winners, np.intp)
+
+    def mark_down(self, member: K, /) -> None:
+        """Passes `member` over from now on; its credit waits. Does nothing if it is out already.
+
+        Raises:
+            LookupError: there is no such member.
+        """
+        self._mark(member, up=False)
+
+    def mark_up(self, member: K, /) -> None:
+        """Picks `member` again, from now on, with the credit it had. Does nothing if it is up already.
+
+        Raises:
+            LookupError: there is no such member.
+        """
+        self._mark(member, up=True)
+
+    def credits(self) -> dict[K, Fraction]:
+        """The picks that each member is owed, exactly; below 0: it is ahead of its share. They sum to 0."""
+        scale, owed = self._counted()
+        return {m: Fraction(c, scale << FRACTION_BITS) for m, c in zip(self._members, owed, strict=True)}
+
+    def state(self) -> State:
+        """The credits, as integers that JSON can carry; which members are up is not part of it."""
+        scale, owed = self._counted()
+        return {"weights": list(self._weights), "scale": scale, "credits": owed}
+
+    def restore(self, state: State, /) -> None:
+        """Sets the credits to those of `state`, as if all picks since then had not been made.
+
+        Args:
+            state: what `state()` of a balancer with the same weights returned. Members stay up or out
+                as they are now.
+
+        Raises:
+            ValueError: it is the state of other weights, or none that picks lead to; nothing changed.
+            TypeError: it is no state; nothing changed.
+        """
+        scale, owed = checked_state(state, self._weights)
+        with self._lock:
+            self._scale, self._credits = scale, owed
+
+    def _next(self) -> int:
+        """The index of the next pick; the lock is held."""
+        if self._scale != self._up_weight:  # here, so that down and up between two picks leave no trace
+            if not self._gains:
+                raise no_member_up(self._members)
+            self._credits = rescaled(self._credits, self._scale, self._up_weight)
+            self._scale = self._up_weight
+        owed = self._credits
+        winner, highest = -1, 0
+        for i, gain in self._gains:
+            credit = owed[i] + gain
+            owed[i] = credit
+            if winner < 0 or credit > highest:
+                winner, highest = i, credit
+        owed[winner] = highest - (self._scale << FRACTION_BITS)
+        return winner
+
+    def _counted(self) -> tuple[int, list[int]]:
+        """Scale and credits of one moment."""
+        with self._lock:
+            return self._scale, list(self._credits)
+
+    def _mark(self, member: K, *, up: bool) -> None:
+        i = self._index.get(member)
+        if i is None:
+            raise unknown_member(member, self._members)
+        with self._lock:
+            self._is_up[i] = up
+            self._count_up()
+
+    def _count_up(self) -> None:
+        up = [(i, weight) for i, weight in enumerate(self._weights) if self._is_up[i]]
+        self._gains = [(i, weight << FRACTION_BITS) for i, weight in up]
+        self._up_weight = sum(weight for _, weight in up)
