@@ -12,7 +12,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.errors import BaseError, CCompilerError
 
 SOURCE = Path("src")
 KERNELS = Path("csrc")
@@ -49,16 +49,19 @@ class build_all_or_none(build_ext):  # noqa: N801  (setuptools prints the name)
     """Leaves every compiled twin or no compiled twin behind, never a mixture."""
 
     def run(self) -> None:
+        in_place = self.inplace
         try:
             super().run()
-        except (BaseError, OSError) as error:
+        except (BaseError, CCompilerError, OSError) as error:
             if os.environ.get("PENSTOCK_REQUIRE_EXTENSIONS") == "1":
                 raise
+            self.inplace = in_place  # super().run() clears it and fails before it sets it again
             self.remove_built()
             print(f"penstock: no compiled twins ({error}); it will run on pure Python", file=sys.stderr)
 
     def remove_built(self) -> None:
-        for built in self.extensions:
+        for built in self.extensions:  # of this build, and of an earlier one where it builds in place
+            Path(self.build_lib, self.get_ext_filename(built.name)).unlink(missing_ok=True)
             Path(self.get_ext_fullpath(built.name)).unlink(missing_ok=True)
         self.extensions = []
 

@@ -1,0 +1,41 @@
+# What a newcomer and CI call; each target is a script of scripts/, or little more.
+#
+# ARGS goes to the command behind a target:   make run ARGS="--port 9000"   make test ARGS="-k bucket -x"
+# PYTHON is the interpreter that .venv is made with:   make test PYTHON=python3.13
+
+PYTHON ?= python3
+export PYTHON
+
+.PHONY: help run test check bench bench-peers bench-distributor docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+# exec: the server takes the place of the shell, so the SIGTERM that make passes on reaches it.
+run: ## Start the logs distributor with its analyzers and page, until Ctrl-C
+	@scripts/setup run
+	@exec .venv/bin/penstock distribute $(ARGS)
+
+test: ## Run the whole test suite: code, documentation and examples
+	@scripts/test $(ARGS)
+
+check: ## Run formatter, linters, type checkers and the C kernels under sanitizers
+	@scripts/check $(ARGS)
+
+bench: ## Measure both twins of every hot path, quickly
+	@scripts/bench quick $(ARGS)
+
+bench-peers: ## Compare the hot paths with the packages that others use
+	@scripts/bench peers $(ARGS)
+
+bench-distributor: ## Load the distributor and print what it carries
+	@scripts/bench distributor $(ARGS)
+
+docs: ## Build the documentation into docs/_build/html
+	@scripts/docs $(ARGS)
+
+clean: ## Remove everything that was built, the environment too
+	rm -rf .venv .asv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist docs/_build src/penstock.egg-info
+	find src -name '*.so' -delete -o -name '_*_c.c' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
