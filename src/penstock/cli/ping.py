@@ -1,0 +1,162 @@
+"""`penstock ping`: one GET to each of many URLs."""
+
+import asyncio
+import os
+import stat
+import sys
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, aclosing, suppress
+
+import click
+
+from penstock.cli.durations import DURATION
+from penstock.services.pinger.model import Target
+from penstock.services.pinger.report import CsvReport, JsonReport
+from penstock.services.pinger.runner import Settings, Sink, ping_all
+from penstock.services.pinger.screen import Screen
+from penstock.services.pinger.summary import Summary
+from penstock.services.pinger.targets import count_targets, read_targets
+
+__all__ = ["command"]
+
+MAX_NAME_LOOKUPS = 64
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+class CannotGoOn(click.ClickException):
+    """Says why on stderr and exits with 2."""
+
+    exit_code = 2
+
+
+@click.command("ping", no_args_is_help=True)
+@click.argument("urls", nargs=-1, metavar="[URL]...")
+@click.option(
+    "--urls-file",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+    metavar="F",
+    help="Also ping the URLs of this file, one a line; blank lines and # comments are skipped. "
+    "- is standard input.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="URLs in progress at once.",
+)
+@click.option(
+    "--timeout",
+    type=DURATION,
+    default="1200ms",
+    show_default=True,
+    metavar="TIME",
+    help="For one attempt, with redirects and body: 1200ms, 1.5s, 2m, or plain seconds.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Further attempts where there was no answer, or 429, or 5xx; 0.1 to 0.2 s later, then "
+    "twice that, up to 10 s, or when Retry-After says.",
+)
+@click.option(
+    "--csv", "csv_path", type=click.Path(dir_okay=False), metavar="F", help="Write a CSV row per URL."
+)
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False), metavar="F", help="Write a JSON object per URL."
+)
+def command(
+    urls: tuple[str, ...],
+    urls_file: str | None,
+    concurrency: int,
+    timeout: float,
+    retries: int,
+    csv_path: str | None,
+    json_path: str | None,
+) -> None:
+    r"""GET every URL once, show a line for each as it ends, and a summary.
+
+    Every URL gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
+    connecting to the last byte of the last attempt, in milliseconds; up to 1 MiB of a body is read and up
+    to 10 redirects are followed.
+
+    \b
+    Examples:
+      penstock ping https://example.com https://example.org/health
+      penstock ping --urls-file urls.txt --concurrency 64 --csv results.csv
+      grep -o 'https://[^ ]*' notes | penstock ping --urls-file - --retries 2
+
+    Exit code: 0 when every URL answered with a status below 400, 1 when one did not, 2 when the command
+    was wrong or a file could not be read or written, 130 after Ctrl-C (the files then hold what was done).
+    """
+    if not urls and urls_file is None:
+        raise click.UsageError("Nothing to ping: give URLs, or --urls-file F.")
+    if csv_path is not None and csv_path == json_path:
+        raise click.UsageError("--csv and --json name the same file; give each its own.")
+    summary, screen = Summary(), Screen(total_if_known(urls, urls_file))
+    settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
+    started, interrupted = time.monotonic(), False
+    try:
+        with ExitStack() as files:
+            sinks: list[Sink] = [summary.add]
+            if csv_path is not None:
+                sinks.append(files.enter_context(CsvReport(csv_path)).write)
+            if json_path is not None:
+                sinks.append(files.enter_context(JsonReport(json_path)).write)
+            sinks.append(screen.show)  # last: what is on the screen is in the files
+            fd = None if urls_file is None else files.enter_context(click.open_file(urls_file, "rb")).fileno()
+            asyncio.run(ping_on_screen(urls, fd, sinks, settings, screen))
+    except KeyboardInterrupt:
+        interrupted = True
+    except BrokenPipeError:
+        raise  # whoever read our output has gone; click ends quietly
+    except OSError as error:
+        raise CannotGoOn(f"{error.filename or 'a results file'}: {error.strerror}") from None
+    screen.conclude(summary, time.monotonic() - started, interrupted=interrupted)
+    if interrupted:
+        sys.exit(EXIT_INTERRUPTED)
+    if not summary.total:
+        raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
+    sys.exit(EXIT_FAILED if summary.failed else 0)
+
+
+def total_if_known(urls: tuple[str, ...], urls_file: str | None) -> int | None:
+    """How many URLs there are, unless they come from a pipe."""
+    if urls_file is None:
+        return len(urls)
+    if urls_file == "-" or not stat.S_ISREG(os.stat(urls_file).st_mode):
+        return None
+    return len(urls) + count_targets(urls_file)
+
+
+async def ping_on_screen(
+    urls: tuple[str, ...], fd: int | None, sinks: list[Sink], settings: Settings, screen: Screen
+) -> None:
+    # The default pool has a thread or two a core, and each name that does not resolve holds one for seconds.
+    lookups = ThreadPoolExecutor(min(settings.concurrency, MAX_NAME_LOOKUPS), thread_name_prefix="lookup")
+    asyncio.get_running_loop().set_default_executor(lookups)
+    drawing = asyncio.create_task(screen.keep_fresh())
+    try:
+        async with aclosing(targets(urls, fd)) as source:
+            await ping_all(source, sinks, settings)
+    finally:
+        drawing.cancel()
+        with suppress(asyncio.CancelledError):
+            await drawing
+
+
+async def targets(urls: tuple[str, ...], fd: int | None) -> AsyncGenerator[Target, None]:
+    for url in urls:
+        yield Target(url)
+    if fd is not None:
+        async with aclosing(read_targets(fd)) as lines:
+            async for target in lines:
+                yield target
