@@ -173,7 +173,8 @@ async def test_reader_that_goes_away_ends_the_run_quietly(server):
         (("http://x/", "--timeout", "0"), "a duration must be > 0 and at most a year, got '0'"),
         (("--urls-file", "missing.txt"), "File 'missing.txt' does not exist."),
         (("--urls-file", "/dev/null"), "/dev/null holds no URLs: write one a line."),
-        (("http://x/", "--csv", "same", "--json", "same"), "--csv and --json name the same file"),
+        (("http://x/", "--csv", "same", "--json", "same"), "name one file twice"),
+        (("--urls-file", "urls.txt", "--csv", "./urls.txt"), "name one file twice"),
         (("http://x/", "--csv", "no-such-dir/f"), "no-such-dir/f: No such file or directory"),
         (("http://x/", "--json", "/dev/full"), "a results file: No space left on device"),
     ],
@@ -182,6 +183,7 @@ async def test_what_cannot_be_done_is_refused_with_what_to_do_and_exit_2(
     arguments, words, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "urls.txt").write_text("http://x/")
     code, _, err = await ping(*arguments)
     assert code == 2
     assert words in " ".join(err.split())

@@ -99,8 +99,9 @@ def command(
     """
     if not urls and urls_file is None:
         raise click.UsageError("Nothing to ping: give URLs, or --urls-file F.")
-    if csv_path is not None and csv_path == json_path:
-        raise click.UsageError("--csv and --json name the same file; give each its own.")
+    files_named = [os.path.realpath(path) for path in (urls_file, csv_path, json_path) if path is not None]
+    if len(set(files_named)) < len(files_named):
+        raise click.UsageError("--urls-file, --csv and --json name one file twice; give each its own.")
     summary, screen = Summary(), Screen(total_if_known(urls, urls_file))
     settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
     started, interrupted = time.monotonic(), False
