@@ -21,6 +21,7 @@ void ps_wrr_mark(ps_wrr *balancer, size_t member, bool up)
     if ((m->gain != 0) == up) return;
     m->gain = up ? in_units(m->weight) : 0;
     balancer->up_weight += up ? m->weight : -m->weight;
+    balancer->settled = false;
     balancer->changes++;
 }
 
@@ -36,7 +37,7 @@ static void level(ps_wrr *balancer, int64_t surplus)
     }
 }
 
-/* Counts the credits in the weight that is up now: those it had until now were in `scale`. */
+/* Counts the credits in the weight that is up now; until now they were counted in `scale`. */
 static void rescale(ps_wrr *balancer)
 {
     int64_t sum = 0;
@@ -49,24 +50,51 @@ static void rescale(ps_wrr *balancer)
     balancer->scale = balancer->up_weight;
 }
 
+/* Not done in mark, so that a member that is out and back between two picks leaves no trace. */
+static ps_status settle(ps_wrr *balancer)
+{
+    if (balancer->up_weight == 0) return PS_EMPTY;
+    if (balancer->scale != balancer->up_weight) rescale(balancer);
+    int64_t up = 0;
+    for (size_t i = 0; i < balancer->n; i++) up += balancer->members[i].gain != 0;
+    int64_t price = in_units(balancer->scale);
+    balancer->owed_enough = price / (up > 1 ? 2 * up - 2 : 2);
+    balancer->late = price - balancer->owed_enough;
+    balancer->settled = true;
+    return PS_OK;
+}
+
+static ps_wrr_member *owed_most(const ps_wrr *balancer)
+{
+    ps_wrr_member *best = NULL;
+    for (ps_wrr_member *m = balancer->members, *end = m + balancer->n; m < end; m++)
+        if (m->gain != 0 && (best == NULL || m->credit > best->credit)) best = m;
+    return best;
+}
+
+/* The one of those owed enough that has the fewest picks to go until it is late. */
+static ps_wrr_member *late_soonest(const ps_wrr *balancer)
+{
+    ps_wrr_member *best = NULL;
+    __int128 left = 0, weight = 0; /* of the best: it is late in left / weight picks' worth of credit */
+    for (ps_wrr_member *m = balancer->members, *end = m + balancer->n; m < end; m++) {
+        if (m->gain == 0 || m->credit < balancer->owed_enough) continue;
+        int64_t to_go = balancer->late - m->credit;
+        if (best != NULL && to_go * weight >= left * m->weight) continue;
+        best = m;
+        left = to_go;
+        weight = m->weight;
+    }
+    return best;
+}
+
 ps_status ps_wrr_pick(ps_wrr *balancer, size_t *winner)
 {
-    /* here and not in mark: a member that is out and back between two picks leaves no trace */
-    if (balancer->scale != balancer->up_weight) {
-        if (balancer->up_weight == 0) return PS_EMPTY;
-        rescale(balancer);
-    }
-    ps_wrr_member *best = NULL;
-    int64_t highest = INT64_MIN;
-    for (ps_wrr_member *m = balancer->members, *end = m + balancer->n; m < end; m++) {
-        if (m->gain == 0) continue;
-        m->credit += m->gain;
-        if (m->credit > highest) {
-            highest = m->credit;
-            best = m;
-        }
-    }
-    best->credit = highest - in_units(balancer->scale);
+    if (!balancer->settled && settle(balancer) != PS_OK) return PS_EMPTY;
+    for (ps_wrr_member *m = balancer->members, *end = m + balancer->n; m < end; m++) m->credit += m->gain;
+    ps_wrr_member *best = owed_most(balancer);
+    if (balancer->owed_enough <= best->credit && best->credit < balancer->late) best = late_soonest(balancer);
+    best->credit -= in_units(balancer->scale);
     balancer->changes++;
     *winner = (size_t)(best - balancer->members);
     return PS_OK;
@@ -93,9 +121,9 @@ ps_status ps_wrr_adopt(ps_wrr *balancer, const ps_wrr *copy, uint64_t since)
 {
     if (balancer->changes != since) return PS_REFUSED;
     memcpy(balancer->members, copy->members, balancer->n * sizeof *copy->members);
-    balancer->scale = copy->scale;
-    balancer->up_weight = copy->up_weight;
-    balancer->changes = copy->changes;
+    ps_wrr_member *members = balancer->members;
+    *balancer = *copy;
+    balancer->members = members;
     return PS_OK;
 }
 
@@ -103,6 +131,7 @@ void ps_wrr_restore(ps_wrr *balancer, int64_t scale, const int64_t *credits)
 {
     balancer->scale = scale;
     for (size_t i = 0; i < balancer->n; i++) balancer->members[i].credit = credits[i];
+    balancer->settled = false;
     balancer->changes++;
 }
 
@@ -139,7 +168,8 @@ bool ps_wrr_check(const ps_wrr *balancer)
     /* equal credits count together: F is concave, so it holds between two ends where it holds at both */
     for (size_t i = 0; i < balancer->n; i++) {
         __int128 highest = sum_from(balancer, balancer->members[i].credit, &k);
-        if (2 * highest > (__int128)k * (n - k) * in_units(balancer->scale)) return false;
+        int64_t bound = k * (n - k) + (k < n - k ? k : n - k);
+        if (2 * highest > (__int128)bound * in_units(balancer->scale)) return false;
     }
     return true;
 }

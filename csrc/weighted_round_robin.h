@@ -1,32 +1,46 @@
 /* weighted_round_robin -- whose turn it is, so that everyone gets its share and nobody a burst.
  *
  * Every member has a credit: the picks it is owed. A pick gives each member that is up its share of one
- * pick, weight / (total weight of those up); the highest credit wins, the first in order among equals,
- * and the winner pays one pick. A member that is out keeps its credit as it is.
+ * pick, weight / (total weight of those up), and the winner pays one pick. A member that is out keeps its
+ * credit as it is. With m members up and t = 1 / (2m - 2) picks (1/2 when m = 1), the winner is
+ *
+ *     the member with the highest credit, when that is 1 - t or more (somebody is late already)
+ *                                         or less than t (nobody is owed enough);
+ *     else, of those owed t or more, the one that will be owed 1 - t soonest.
+ *
+ * The first in order wins among equals. The second line is Tijdeman's solution of the chairman assignment
+ * problem: started from credits of 0, with the same members up, no credit is ever further from 0 than
+ * 1 - t, and no rule can promise less. The highest credit alone, as in nginx, does not keep within 1:
+ * weights 12, 12, 3, 1, 1 leave a member 30/29 of a pick behind. What ups and downs bring about,
+ * credits beyond 1 - t and sums that are not 0, the first line handles best.
  *
  * A credit is counted in units of 1 / (scale * 2^32) picks, where scale is the total weight of those that
  * were up at the last pick. While the same members are up everything is a whole number: gain weight * 2^32,
- * price scale * 2^32, nothing is ever rounded, and after every `scale` picks each member has had exactly
- * its weight. When the total changes, the next pick first counts the credits in the new unit, rounded
- * towards zero; what rounding leaves over is taken from the side that has it, so that the credits still
- * sum to zero and none has grown. A member moves by less than members / 2^32 picks in that.
+ * price scale * 2^32, nothing is ever rounded, and after every `scale` picks from the start each member has
+ * had exactly its weight. (Credits are then whole picks, and less than 1.) When the total changes, the next
+ * pick first counts the credits in the new unit, rounded towards zero; what rounding leaves over is taken
+ * from the side that has it, so that the credits still sum to zero and none has grown. A member moves by
+ * less than members / (scale * 2^32) picks in that.
  *
- * Nothing here can overflow. Let F(k) = k * (members - k) / 2 picks. Whatever the schedule, the k highest
- * credits never sum to more than F(k), for every k. It holds at the start (all 0). In a pick, take any k
- * members, u of them up. If the winner is one of them, their sum gained at most 1 and paid 1. If not,
- * let d be the sum of those out, p the winner's credit before it pays, and s the new sum of those up:
- * s <= u * p as the winner was highest, d <= F(k - u), and d + s + p <= F(k + 1) + 1 as all gain at most 1
- * together. Hence d + s <= (F(k - u) + u * (F(k + 1) + 1)) / (u + 1), which is at most F(k) because F is
- * concave and each of its steps is 1 less than the one before. Rounding as above only lowers the sum of
- * the k highest. As all credits sum to zero, the lowest is bounded likewise: no credit is ever further
- * from zero than (members - 1) / 2 picks. With at most 1,000 members and a scale of at most 10^6 that is
- * less than 2^61 units.
+ * Nothing here can overflow. For n members let F(k) = (k * (n - k) + min(k, n - k)) / 2 picks: symmetric,
+ * concave, each of its steps at least 1 less than the one before, and those up to the middle at least 1.
+ * Whatever the schedule, the k highest credits never sum to more than F(k); as all credits sum to zero,
+ * the k lowest are bounded likewise. It holds when all are 0. In a pick, take any set of k members. If the
+ * winner is among them, they gain at most 1 and pay 1. If not, u > 0 of them are up; call their new sum s,
+ * the sum of the others d, and let p be what the winner was owed before it paid.
+ *   - The winner was owed most: s <= u * p, d <= F(k - u), and d + s + p <= F(k + 1) + 1 as all gain 1
+ *     together. Hence d + s <= (F(k - u) + u * (F(k + 1) + 1)) / (u + 1) <= F(k), by the steps of F.
+ *   - Else all were owed less than 1 and the winner keeps more than -1. For k <= n / 2, d + s is at most
+ *     F(k - u) + u <= F(k). For k > n / 2 look at the other n - k members, the winner among them: they sum
+ *     to at least -F(n - k - 1) - 1 >= -F(n - k), so the k to at most F(n - k) = F(k).
+ * Counting in a new unit only brings all these sums nearer to zero. So no credit is ever further from zero
+ * than F(1) = n / 2 picks: with 1,000 members and a scale of 10^6, less than 2^61 units.
  *
  * The caller owns the members; nothing here allocates or locks, and threads must not share a balancer
  * without a lock of their own. A pick costs O(members).
  *
- * Source: smooth weighted round robin, nginx commit 52327e0627f4 (2012), with the credits counted in picks
- * and not in weights, so that they keep their meaning when a member goes out or comes back. */
+ * Sources: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32, 1980; the credits are
+ * those of nginx's smooth weighted round robin (commit 52327e0627f4, 2012), counted in picks. */
 #ifndef PS_WEIGHTED_ROUND_ROBIN_H
 #define PS_WEIGHTED_ROUND_ROBIN_H
 
@@ -51,6 +65,9 @@ typedef struct {
     size_t n;               /* 1 to PS_WRR_MAX_MEMBERS */
     int64_t scale;          /* what the credits are counted in, >= 1 */
     int64_t up_weight;      /* total weight of those up */
+    int64_t owed_enough;    /* units, t above */
+    int64_t late;           /* units, 1 - t */
+    bool settled;           /* the three lines above agree with who is up */
     uint64_t changes;       /* made to the balancer so far, so that a copy can tell that it is stale */
 } ps_wrr;
 

@@ -49,13 +49,14 @@ cdef size_t LONG_BATCH = 20_000  # members to look at, about 20 us: less than th
 cdef class WeightedRoundRobin:
     """Picks members in turn, each as often as its weight says, spread out evenly and without chance.
 
-    While the same members are up, every `total` picks in a row from the start give each member exactly its
-    weight, and no member is ever a whole pick ahead of its share. A member that is marked down is passed
-    over, its share goes to the others in proportion, and what it was owed waits for it, neither reset nor
-    grown: under any ups and downs a member of n stays within (n - 1) / 2 picks of its share. Equal
-    weights and equal marks give an equal sequence; of members owed the same, the first in order is picked.
+    While the same m members are up, every `total` picks from the start give each member exactly its weight,
+    and at any moment between no member is further from its share than 1 - 1 / (2m - 2) picks, the least
+    that any rule can promise. A member that is marked down is passed over: its share goes to the others
+    in proportion, and what it was owed waits for it, neither reset nor grown. Under any ups and downs of n
+    members each stays within n / 2 picks of its share, under random ones within 2. Equal weights and equal
+    marks give an equal sequence; the first in order is picked among equals.
 
-    Threads may share a balancer. A pick costs O(members): about 1 ns for each, compiled.
+    Threads may share a balancer. A pick costs O(members), a few ns for each.
 
     Args:
         weights: weight of each member, in order; 1 to 1,000 members, each weight > 0. They count as the
@@ -66,7 +67,8 @@ cdef class WeightedRoundRobin:
         ValueError: too few or too many members, a weight out of its range, or proportions too fine.
         TypeError: no mapping, or a weight is no number.
 
-    Source: smooth weighted round robin of nginx (commit 52327e0627f4), with credits counted in picks.
+    Source: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32, 1980, over the credits of
+    nginx's smooth weighted round robin, counted in picks; csrc/weighted_round_robin.h has the proofs.
     """
 
     cdef ps_wrr balancer

@@ -137,7 +137,7 @@ def checked_state(state: object, weights: Sequence[int]) -> tuple[int, list[int]
         raise InvalidValue(f"credits must be {len(weights)} that sum to 0, got {shown(list(owed))}")
     if not reachable(scale, owed):
         raise InvalidValue(
-            "credits must be within (n - k) / 2 picks for the mean of any k of n members, "
+            f"credits must be such as picks lead to, within {len(weights) / 2} picks and fewer together, "
             f"got {shown(list(owed))} with {scale << FRACTION_BITS} to a pick"
         )
     return scale, list(owed)
@@ -151,7 +151,7 @@ def reachable(scale: int, owed: Sequence[int]) -> bool:
     """Whether the k highest sum to at most F(k) of csrc/weighted_round_robin.h, for every k."""
     highest = accumulate(sorted(owed, reverse=True))
     n, price = len(owed), scale << FRACTION_BITS
-    return all(2 * total <= k * (n - k) * price for k, total in enumerate(highest, start=1))
+    return all(2 * total <= (k * (n - k) + min(k, n - k)) * price for k, total in enumerate(highest, start=1))
 
 
 def rescaled(owed: Iterable[int], old: int, new: int) -> list[int]:
@@ -178,13 +178,14 @@ def unknown_member(member: object, members: Sequence[object]) -> UnknownMember:
 class WeightedRoundRobin(Generic[K]):
     """Picks members in turn, each as often as its weight says, spread out evenly and without chance.
 
-    While the same members are up, every `total` picks in a row from the start give each member exactly its
-    weight, and no member is ever a whole pick ahead of its share. A member that is marked down is passed
-    over, its share goes to the others in proportion, and what it was owed waits for it, neither reset nor
-    grown: under any ups and downs a member of n stays within (n - 1) / 2 picks of its share. Equal
-    weights and equal marks give an equal sequence; of members owed the same, the first in order is picked.
+    While the same m members are up, every `total` picks from the start give each member exactly its weight,
+    and at any moment between no member is further from its share than 1 - 1 / (2m - 2) picks, the least
+    that any rule can promise. A member that is marked down is passed over: its share goes to the others
+    in proportion, and what it was owed waits for it, neither reset nor grown. Under any ups and downs of n
+    members each stays within n / 2 picks of its share, under random ones within 2. Equal weights and equal
+    marks give an equal sequence; the first in order is picked among equals.
 
-    Threads may share a balancer. A pick costs O(members): about 1 ns for each, compiled.
+    Threads may share a balancer. A pick costs O(members), a few ns for each.
 
     Args:
         weights: weight of each member, in order; 1 to 1,000 members, each weight > 0. They count as the
@@ -195,7 +196,8 @@ class WeightedRoundRobin(Generic[K]):
         ValueError: too few or too many members, a weight out of its range, or proportions too fine.
         TypeError: no mapping, or a weight is no number.
 
-    Source: smooth weighted round robin of nginx (commit 52327e0627f4), with credits counted in picks.
+    Source: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32, 1980, over the credits of
+    nginx's smooth weighted round robin, counted in picks; csrc/weighted_round_robin.h has the proofs.
     """
 
     __slots__ = (
@@ -203,10 +205,13 @@ class WeightedRoundRobin(Generic[K]):
         "_gains",
         "_index",
         "_is_up",
+        "_late",
         "_lock",
         "_members",
+        "_owed_enough",
+        "_price",
         "_scale",
-        "_up_weight",
+        "_settled",
         "_weights",
     )
 
@@ -218,8 +223,9 @@ class WeightedRoundRobin(Generic[K]):
         self._credits = [0] * len(self._members)
         self._is_up = [True] * len(self._members)
         self._scale = sum(self._weights)
+        self._gains = self._gains_of_those_up()
+        self._settled = False
         self._lock = Lock()  # held over integers only, never while a member is hashed or compared
-        self._count_up()
 
     def __repr__(self) -> str:
         return f"WeightedRoundRobin({self.weights!r})"
@@ -313,15 +319,12 @@ class WeightedRoundRobin(Generic[K]):
         """
         scale, owed = checked_state(state, self._weights)
         with self._lock:
-            self._scale, self._credits = scale, owed
+            self._scale, self._credits, self._settled = scale, owed, False
 
     def _next(self) -> int:
         """The index of the next pick; the lock is held."""
-        if self._scale != self._up_weight:  # here, so that down and up between two picks leave no trace
-            if not self._gains:
-                raise no_member_up(self._members)
-            self._credits = rescaled(self._credits, self._scale, self._up_weight)
-            self._scale = self._up_weight
+        if not self._settled:
+            self._settle()
         owed = self._credits
         winner, highest = -1, 0
         for i, gain in self._gains:
@@ -329,8 +332,33 @@ class WeightedRoundRobin(Generic[K]):
             owed[i] = credit
             if winner < 0 or credit > highest:
                 winner, highest = i, credit
-        owed[winner] = highest - (self._scale << FRACTION_BITS)
+        if self._owed_enough <= highest < self._late:
+            winner = self._late_soonest()
+        owed[winner] -= self._price
         return winner
+
+    def _late_soonest(self) -> int:
+        """The one of those owed enough that has the fewest picks to go until it is late."""
+        owed, enough, late = self._credits, self._owed_enough, self._late
+        winner, left, pace = -1, 0, 0
+        for i, gain in self._gains:
+            credit = owed[i]
+            if credit >= enough and (winner < 0 or (late - credit) * pace < left * gain):
+                winner, left, pace = i, late - credit, gain
+        return winner
+
+    def _settle(self) -> None:
+        """Counts in the weight that is up. Not done in _mark: down and up between picks leave no trace."""
+        if not self._gains:
+            raise no_member_up(self._members)
+        scale = sum(self._weights[i] for i, _ in self._gains)
+        if self._scale != scale:
+            self._credits = rescaled(self._credits, self._scale, scale)
+            self._scale = scale
+        self._price = scale << FRACTION_BITS
+        self._owed_enough = self._price // max(2 * len(self._gains) - 2, 2)
+        self._late = self._price - self._owed_enough
+        self._settled = True
 
     def _counted(self) -> tuple[int, list[int]]:
         """Scale and credits of one moment."""
@@ -343,9 +371,8 @@ class WeightedRoundRobin(Generic[K]):
             raise unknown_member(member, self._members)
         with self._lock:
             self._is_up[i] = up
-            self._count_up()
+            self._gains = self._gains_of_those_up()
+            self._settled = False
 
-    def _count_up(self) -> None:
-        up = [(i, weight) for i, weight in enumerate(self._weights) if self._is_up[i]]
-        self._gains = [(i, weight << FRACTION_BITS) for i, weight in up]
-        self._up_weight = sum(weight for _, weight in up)
+    def _gains_of_those_up(self) -> list[tuple[int, int]]:
+        return [(i, weight << FRACTION_BITS) for i, weight in enumerate(self._weights) if self._is_up[i]]
