@@ -176,8 +176,9 @@ cdef class WeightedRoundRobin:
         return winners
 
     cdef bint pick_apart(self, size_t count, Py_ssize_t *winners) except -1:
-        """Picks on a copy, without the GIL. False: others changed the balancer meanwhile, nothing picked."""
+        """Picks on a copy, without the GIL. False: nothing picked, as none is up or others came between."""
         cdef uint64_t since = self.balancer.changes
+        cdef ps_status status
         cdef ps_wrr copy
         cdef ps_wrr_member *room = <ps_wrr_member *>PyMem_Malloc(self.balancer.n * sizeof(ps_wrr_member))
         if room is NULL:
@@ -185,8 +186,8 @@ cdef class WeightedRoundRobin:
         try:
             ps_wrr_copy(&self.balancer, room, &copy)
             with nogil:
-                ps_wrr_pick_many(&copy, count, winners)
-            return ps_wrr_adopt(&self.balancer, &copy, since) == PS_OK
+                status = ps_wrr_pick_many(&copy, count, winners)
+            return status == PS_OK and ps_wrr_adopt(&self.balancer, &copy, since) == PS_OK
         finally:
             PyMem_Free(room)
 

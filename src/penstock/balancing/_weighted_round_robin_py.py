@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate, islice
-from math import lcm
+from math import inf, lcm
 from operator import index
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
@@ -53,19 +53,14 @@ def shown(value: object) -> str:
 
 def exact_weight(member: object, weight: object) -> Fraction:
     """`weight` as the number that is written: 0.1 is one tenth."""
-    if isinstance(weight, float):
-        text = float.__repr__(weight)
-        exact = Fraction(text) if text not in ("nan", "inf", "-inf") else None
-    elif isinstance(weight, Decimal):
-        bounded = weight.is_finite() and abs(weight.adjusted()) <= MAX_EXPONENT
-        exact = Fraction(weight) if bounded and len(weight.as_tuple().digits) <= MAX_EXPONENT else None
-    elif isinstance(weight, (int, Fraction)):
-        exact = Fraction(weight)
-    else:
+    if not isinstance(weight, (int, float, Fraction, Decimal)):
         raise InvalidType(f"weight of {shown(member)} must be a number, got {type(weight).__name__}")
-    if exact is None or exact <= 0:
+    is_nan = weight.is_nan() if isinstance(weight, Decimal) else weight != weight
+    if is_nan or not 0 < weight < inf:
         raise InvalidValue(f"weight of {shown(member)} must be > 0 and finite, got {shown(weight)}")
-    return exact
+    if isinstance(weight, Decimal) and not abs(weight.adjusted()) <= MAX_EXPONENT:
+        raise InvalidValue(f"weight of {shown(member)} must be 1e-400 to 1e400, got {shown(weight)}")
+    return Fraction(float.__repr__(weight)) if isinstance(weight, float) else Fraction(weight)
 
 
 def reduced(weights: Sequence[Fraction]) -> list[int]:
@@ -76,7 +71,7 @@ def reduced(weights: Sequence[Fraction]) -> list[int]:
         common = lcm(common, ratio.denominator)
         if common > MAX_TOTAL or ratio > MAX_TOTAL:  # stops here, before the numbers grow large
             raise InvalidValue(
-                f"weights must reduce to integers that sum to <= {MAX_TOTAL}, got {common}:{shown(ratio)}"
+                f"weights must reduce to integers that sum to <= {MAX_TOTAL}, got 1 to {shown(ratio)}"
             )
     integers = [int(ratio * common) for ratio in ratios]
     if sum(integers) > MAX_TOTAL:
