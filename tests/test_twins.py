@@ -1,0 +1,197 @@
+"""The twins of every hot path look the same, and the switch between them chooses rightly."""
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import penstock
+from twins import HOT_PATHS, load
+
+SOURCE = Path(__file__).parents[1] / "src"
+EXT_SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+
+
+def public_module(pyx):
+    room = ".".join(pyx.parent.relative_to(SOURCE).parts)
+    return f"{room}.{pyx.stem.removeprefix('_').removesuffix('_c')}"
+
+
+def twin_modules(module):
+    room, _, name = module.rpartition(".")
+    return tuple(import_module(f"{room}._{name}_{impl}") for impl in ("c", "py"))
+
+
+def public_members(cls):
+    return {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
+
+
+def parameters(function):
+    """Names, kinds and defaults; annotations belong to the stub, which stubtest holds to the module."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+def constructor(module):
+    """A function with the arguments of the compiled __init__, which only its source can tell."""
+    compiled, plain = twin_modules(module)
+    source = Path(compiled.__file__).parent / f"{compiled.__name__.rpartition('.')[2]}.pyx"
+    declared = re.search(
+        rf"^cdef class {HOT_PATHS[module]}\b.*?^    def __init__\((.*?)\):",
+        source.read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    ).group(1)
+    untyped = re.sub(r"\w+ +(?=\w+ *(?:[,=]|$))", "", declared)
+    namespace = dict(vars(plain))
+    exec(f"def __init__({untyped}): ...", namespace)
+    return namespace["__init__"]
+
+
+def special_methods(cls):
+    """What len(), in, [], with, iteration and the like find."""
+    found = {name for name in dir(cls) if name.startswith("__") and callable(getattr(cls, name))}
+    return found - set(dir(object)) - {"__setstate__"}  # Cython's, by which it refuses to pickle
+
+
+every_hot_path = pytest.mark.parametrize("module", sorted(HOT_PATHS))
+
+
+def test_list_of_hot_paths_is_what_the_source_holds():
+    assert sorted(HOT_PATHS) == sorted(public_module(pyx) for pyx in SOURCE.glob("penstock/**/_*_c.pyx"))
+
+
+@every_hot_path
+def test_public_module_is_the_chosen_twin(module):
+    assert getattr(import_module(module), HOT_PATHS[module]) is load(module, penstock.implementation)
+
+
+@every_hot_path
+def test_twins_offer_the_same_names(module):
+    compiled, plain = twin_modules(module)
+    assert set(compiled.__all__) == set(plain.__all__) == set(import_module(module).__all__)
+
+
+@every_hot_path
+def test_twins_have_the_same_members(module):
+    compiled, plain = load(module, "c"), load(module, "py")
+    assert public_members(compiled).keys() == public_members(plain).keys()
+    assert special_methods(compiled) == special_methods(plain)
+    for name, member in public_members(plain).items():
+        twin = getattr(compiled, name)
+        assert callable(twin) == callable(member), name
+        assert inspect.isdatadescriptor(twin) == inspect.isdatadescriptor(member), name
+        if not callable(member) and not inspect.isdatadescriptor(member):
+            assert twin == member, name  # a constant
+
+
+@every_hot_path
+def test_twins_take_the_same_arguments(module):
+    compiled, plain = load(module, "c"), load(module, "py")
+    assert parameters(constructor(module)) == parameters(plain.__init__)
+    for name, member in public_members(plain).items():
+        if callable(member):
+            assert parameters(getattr(compiled, name)) == parameters(member), name
+
+
+@every_hot_path
+def test_twins_have_the_same_docstrings(module):
+    compiled, plain = load(module, "c"), load(module, "py")
+    assert inspect.getdoc(compiled) == inspect.getdoc(plain)
+    for name, member in public_members(plain).items():
+        assert inspect.getdoc(member), name
+        assert inspect.getdoc(getattr(compiled, name)) == inspect.getdoc(member), name
+
+
+@every_hot_path
+def test_twins_go_by_the_same_class_name(module):
+    assert load(module, "c").__name__ == load(module, "py").__name__ == HOT_PATHS[module]
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package that a test may damage."""
+    shutil.copytree(SOURCE / "penstock", tmp_path / "penstock", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "penstock"
+
+
+def run(package, code, impl):
+    environment = {name: value for name, value in os.environ.items() if name != "PENSTOCK_IMPL"}
+    if impl is not None:
+        environment["PENSTOCK_IMPL"] = impl
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | {"PYTHONPATH": str(package.parent)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def implementation(package, impl):
+    """What a new interpreter chooses, or the last line of its error."""
+    code = """
+import penstock
+from penstock.ratelimit import TokenBucket
+from penstock._twins import __file__
+print(penstock.implementation, TokenBucket.__module__, __file__)
+"""
+    done = run(package, code, impl)
+    if done.returncode:
+        return done.stderr.splitlines()[-1]
+    chosen, module, file = done.stdout.split()
+    assert Path(file).parent == package
+    assert module == f"penstock.ratelimit._token_bucket_{chosen}"
+    return chosen
+
+
+def compiled_modules(package):
+    found = list(package.glob(f"**/_*_c{EXT_SUFFIX}"))
+    assert len(found) == len(HOT_PATHS)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("impl", "chosen"),
+    [
+        ("c", "c"),
+        ("py", "py"),
+        (None, "c"),
+        ("", "c"),
+        ("rust", "ImportError: PENSTOCK_IMPL must be c, py or unset, got 'rust'"),
+    ],
+)
+def test_switch_chooses_the_implementation(package, impl, chosen):
+    assert implementation(package, impl) == chosen
+
+
+def test_absent_compiled_modules_fall_back_to_pure_python(package):
+    for module in compiled_modules(package):
+        module.unlink()
+    assert implementation(package, None) == "py"
+    assert implementation(package, "py") == "py"
+
+
+def test_absent_compiled_modules_are_an_error_when_asked_for(package):
+    for module in compiled_modules(package):
+        module.unlink()
+    assert implementation(package, "c").startswith("ModuleNotFoundError: No module named 'penstock.")
+
+
+def test_broken_compiled_module_is_an_error_and_never_a_fallback(package):
+    for module in compiled_modules(package):
+        module.write_bytes(b"no shared object")
+    assert implementation(package, None).startswith("ImportError: ")
+    assert implementation(package, "c").startswith("ImportError: ")
+    assert implementation(package, "py") == "py"
+
+
+def test_compiled_modules_of_another_python_count_as_absent(package):
+    for module in compiled_modules(package):
+        module.rename(module.with_name(module.name.replace(EXT_SUFFIX, ".cpython-38-other.so")))
+    assert implementation(package, None) == "py"
