@@ -26,8 +26,8 @@
  * concave, each of its steps at least 1 less than the one before, and those up to the middle at least 1.
  * Whatever the schedule, the k highest credits never sum to more than F(k); as all credits sum to zero,
  * the k lowest are bounded likewise. It holds when all are 0. In a pick, take any set of k members. If the
- * winner is among them, they gain at most 1 and pay 1. If not, u > 0 of them are up; call their new sum s,
- * the sum of the others d, and let p be what the winner was owed before it paid.
+ * winner is among them, they gain at most 1 and pay 1. If not, and u > 0 of them are up, call their new sum
+ * s, the sum of the others d, and let p be what the winner was owed before it paid.
  *   - The winner was owed most: s <= u * p, d <= F(k - u), and d + s + p <= F(k + 1) + 1 as all gain 1
  *     together. Hence d + s <= (F(k - u) + u * (F(k + 1) + 1)) / (u + 1) <= F(k), by the steps of F.
  *   - Else all were owed less than 1 and the winner keeps more than -1. For k <= n / 2, d + s is at most
