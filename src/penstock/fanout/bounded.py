@@ -20,7 +20,9 @@ def bounded(
     limit: int,
     ordered: bool = False,
 ) -> AsyncGenerator[R, None]:
-    """Does `work` on every item, at most `limit` at once, and yields the results::
+    """Does `work` on every item, at most `limit` at once, and yields the results.
+
+    ::
 
         async with aclosing(bounded(fetch, urls, limit=8)) as pages:
             async for page in pages:

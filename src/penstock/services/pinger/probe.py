@@ -13,6 +13,7 @@ from yarl import URL
 
 import penstock
 from penstock.clock import Clock, monotonic_ns
+from penstock.errors import PenstockError
 from penstock.resilience import ExponentialBackoff
 from penstock.services.pinger.model import PingResult, Target, printable
 from penstock.services.pinger.targets import MAX_URL, InvalidUrl, checked_url
@@ -145,7 +146,7 @@ def seconds(retry_after: str, now: datetime) -> float:
         return 0.0
 
 
-class NotSentAgain(aiohttp.ClientError):
+class NotSentAgain(PenstockError, aiohttp.ClientError, ConnectionError):
     """Wraps a lost connection, which aiohttp would answer with a second, uncounted GET."""
 
 
