@@ -1,0 +1,106 @@
+"""`penstock distribute`: the logs distributor."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+import penstock
+from penstock.cli.event_loop import run
+from penstock.errors import PenstockError
+from penstock.services.distributor.app import serve
+from penstock.services.distributor.config import Simulation, load_config
+from penstock.services.distributor.state import Distributor
+
+__all__ = ["command"]
+
+
+@click.command("distribute")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file with any setting; flags and the environment win over it.",
+)
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on, 0 for a free one.  [default: 8080]")
+@click.option("--data-dir", help="Folder of the spool.  [default: penstock-data]")
+@click.option(
+    "--durability",
+    type=click.Choice(["fsync", "os", "memory"]),
+    help="When a packet counts as accepted: synced to disk, handed to the operating system, "
+    "or held in memory.  [default: fsync]",
+)
+@click.option(
+    "--analyzer",
+    "analyzers",
+    multiple=True,
+    metavar="ID=URL@WEIGHT",
+    help="An analyzer and its weight; give it once for each. Without any, four simulated ones are started.",
+)
+@click.option(
+    "--processing-time",
+    type=float,
+    metavar="SECONDS",
+    help="How long a delivery takes the simulated analyzers.  [default: 0.1]",
+)
+@click.option(
+    "--failure-rate",
+    type=float,
+    metavar="SHARE",
+    help="How many packets the simulated analyzers fail, 0 to 1.  [default: 0.05]",
+)
+def command(config_file: Path | None, analyzers: tuple[str, ...], processing_time: float | None,
+            failure_rate: float | None, **flags: Any) -> None:  # fmt: skip
+    r"""Serve the logs distributor.
+
+    It takes packets of log messages on POST /api/v1/logs, answers when they are on disk, and deals
+    them to the analyzers by their weights. A page at / shows it at work. Ctrl-C or SIGTERM lets
+    deliveries under way finish; what waits is delivered after the next start.
+
+    \b
+    Settings come from --config, then PENSTOCK_DISTRIBUTOR_* variables, then flags.
+    Example: penstock distribute --analyzer a=http://10.0.0.7:9000/packets@60 \\
+                                 --analyzer b=http://10.0.0.8:9000/packets@40
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        if analyzers:
+            flags["analyzers"] = [as_settings(analyzer) for analyzer in analyzers]
+        config = load_config(config_file, flags=flags)
+        changes = {"processing_time": processing_time, "failure_rate": failure_rate}
+        given = {name: value for name, value in changes.items() if value is not None}
+        if given:
+            simulation = {name: getattr(config.simulation, name) for name in Simulation.__struct_fields__}
+            config = load_config(config_file, flags=flags | {"simulation": simulation | given})
+        run(serve(config, announce))
+    except PenstockError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def as_settings(text: str) -> dict[str, Any]:
+    """ID=URL@WEIGHT as the settings of an analyzer."""
+    id_, equals, rest = text.partition("=")
+    url, at, weight = rest.rpartition("@")
+    if not (equals and at and url):
+        raise click.BadParameter(f"must be ID=URL@WEIGHT, got {text!r}", param_hint="--analyzer")
+    return {"id": id_, "url": url, "weight": weight}
+
+
+def announce(url: str, distributor: Distributor) -> None:
+    """The lines that a person wants to see first."""
+    config = distributor.config
+    twins = {"c": "compiled", "py": "pure Python (no compiled twins were built, or PENSTOCK_IMPL=py)"}
+    shares = ", ".join(
+        f"{analyzer.config.name or id_} {distributor.fleet.target_shares[id_]:.0%}"
+        for id_, analyzer in distributor.fleet.members.items()
+    )
+    where = f", kept in {config.data_dir}/" if config.durability != "memory" else ""
+    click.echo(f"penstock {penstock.__version__}, hot paths {twins[penstock.implementation]}")
+    click.echo(f"  page       {url}/")
+    click.echo(f"  packets    {url}/api/v1/logs")
+    click.echo(f"  analyzers  {shares}")
+    click.echo(f"  durability {config.durability}{where}")
+    click.echo("  try        penstock replay --sample, in another terminal")
+    click.echo("Ctrl-C stops it.")

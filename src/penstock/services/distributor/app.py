@@ -1,0 +1,110 @@
+"""Where the parts of the distributor meet: the application, and its life from start to SIGTERM."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from penstock.errors import PenstockError
+from penstock.services.distributor.analyzer_client import HttpAnalyzerClient
+from penstock.services.distributor.config import Config
+from penstock.services.distributor.handlers import DISTRIBUTOR, add_routes
+from penstock.services.distributor.simulated import start_reference_fleet
+from penstock.services.distributor.spool import Spool
+from penstock.services.distributor.state import Distributor
+from penstock.services.problem_details import problems_for_http_errors
+from penstock.services.stop_signal import stop_signal
+
+__all__ = ["CannotListen", "create_app", "serve"]
+
+log = logging.getLogger(__name__)
+
+
+class CannotListen(PenstockError, OSError):
+    """The address is taken or not ours."""
+
+
+def create_app(config: Config) -> web.Application:
+    """The distributor as an application that any aiohttp runner can serve.
+
+    It starts with the application and drains when that shuts down.
+
+    Args:
+        config: the settings; without analyzers, four simulated ones are started beside it.
+    """
+    app = web.Application(middlewares=[problems_for_http_errors], client_max_size=config.max_body_bytes)
+    add_routes(app.router)
+
+    async def run_distributor(app: web.Application) -> AsyncIterator[None]:
+        runners: list[web.AppRunner] = []
+        settings = config
+        if not settings.analyzers:
+            runners, analyzers = await start_reference_fleet(config.simulation)
+            settings = msgspec.structs.replace(config, analyzers=tuple(analyzers))
+        async with HttpAnalyzerClient(settings) as client:
+            distributor = Distributor(settings, Spool(Path(config.data_dir), config.durability), client)
+            app[DISTRIBUTOR] = distributor
+            await distributor.start()
+            yield
+            await distributor.aclose()
+        for runner in runners:
+            await runner.cleanup()
+
+    app.cleanup_ctx.append(run_distributor)
+    return app
+
+
+async def serve(
+    config: Config, announce: Callable[[str, Distributor], None] = lambda url, distributor: None
+) -> None:
+    """Serves until SIGTERM or SIGINT: then refuses new packets, lets deliveries finish, stores, and returns.
+
+    A second signal ends the waiting at once. Must run in the main thread.
+
+    Args:
+        config: the settings.
+        announce: told the URL and the distributor once it accepts packets.
+
+    Raises:
+        CannotListen: the address cannot be had.
+        SpoolError: the data folder cannot be used.
+    """
+    app = create_app(config)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another --port"
+            ) from None
+        distributor = app[DISTRIBUTOR]
+        host, port = runner.addresses[0][:2]
+        announce(f"http://{host}:{port}", distributor)
+        await until_told_to_stop(distributor)
+        log.info("draining: deliveries under way get %g s", config.drain_timeout)
+        await or_second_signal(distributor.drain())
+    finally:
+        await runner.cleanup()
+
+
+async def until_told_to_stop(distributor: Distributor) -> None:
+    """Returns at the first signal; raises the error of a task without which the service cannot go on."""
+    reasons: list[asyncio.Future[Any]] = [stop_signal(), distributor.failed]
+    await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+    if distributor.failed.done():
+        raise distributor.failed.result()
+
+
+async def or_second_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for `work` to end, or for a person to lose patience."""
+    task = asyncio.create_task(work)
+    ends: list[asyncio.Future[None]] = [task, stop_signal()]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    task.cancel()

@@ -1,0 +1,664 @@
+"""What the distributor knows and does, without a network: accept, assign, deliver, retry, give up.
+
+Everything that happens to a packet is a `Change`. It is stored first (group_commit.py) and then applied
+to what is held in memory, in one place, `Distributor._apply`: what the service says is what is on disk.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from operator import attrgetter
+from time import time_ns
+from typing import Any, Literal, NamedTuple, Protocol
+
+from penstock.cache import LRUCache
+from penstock.clock import NANOSECONDS, Clock, monotonic_ns
+from penstock.errors import PenstockError
+from penstock.ratelimit import TokenBucket
+from penstock.resilience import ExponentialBackoff
+from penstock.services.distributor.config import AnalyzerConfig, Config
+from penstock.services.distributor.fleet import Analyzer, Fleet
+from penstock.services.distributor.group_commit import GroupCommit
+from penstock.services.distributor.packets import NewPacket, PacketReader, Refusal
+from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
+
+__all__ = ["AnalyzerClient", "DeliveryFailed", "Distributor", "NotStored", "Receipt", "TooFast"]
+
+log = logging.getLogger(__name__)
+
+MILLISECOND = 1_000_000
+SPOOL_PAUSE = 1.0
+"""Seconds after which a change that could not be stored is tried again."""
+HOUSEKEEPING_INTERVAL = 30.0
+"""Seconds between two clean-ups of what has become too old."""
+
+
+class DeliveryFailed(PenstockError, ConnectionError):
+    """A delivery or a probe failed as a whole; the message says why in plain words."""
+
+
+class NotStored(PenstockError, RuntimeError):
+    """Nothing can be accepted now.
+
+    Attributes:
+        retry_after: seconds after which trying again makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooFast(NotStored):
+    """More packets a second than the configuration allows."""
+
+
+class AnalyzerClient(Protocol):
+    """Carries packets to analyzers."""
+
+    async def deliver(self, analyzer: AnalyzerConfig, packets: Sequence[Stored]) -> Mapping[str, str]:
+        """Delivers packets, whose bodies are there, and returns the errors of those that failed, by id.
+
+        Raises:
+            DeliveryFailed: none of them arrived, as far as one can tell.
+        """
+
+    async def probe(self, analyzer: AnalyzerConfig) -> None:
+        """Asks an analyzer whether it is well.
+
+        Raises:
+            DeliveryFailed: it is not.
+        """
+
+
+class Receipt(NamedTuple):
+    """What became of the packets of a request; each is in exactly one of the lists."""
+
+    accepted: list[str]
+    """Ids, in the order of the request."""
+    refused: list[Refusal]
+
+
+class Distributor:
+    """Takes packets, keeps them safe, and deals them to the analyzers by their weights.
+
+    Args:
+        config: the settings; with at least one analyzer.
+        spool: where packets are kept; used by this object alone from now on, and closed by it.
+        client: carries packets to analyzers.
+        clock: nanoseconds, for everything that waits.
+        wall: unix nanoseconds, for everything that is stored.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        client: AnalyzerClient,
+        *,
+        clock: Clock = monotonic_ns,
+        wall: Clock = time_ns,
+    ) -> None:
+        self.config = config
+        self.draining = False
+        self.fleet = Fleet(
+            config.analyzers, probes_to_fall=config.probes_to_fall, errors_to_fall=config.errors_to_fall
+        )
+        self._spool = spool
+        self._client = client
+        self._clock = clock
+        self._wall = wall
+        self._started = clock()
+        self._reader = PacketReader(config)
+        self._backoff = ExponentialBackoff(
+            config.retry_first, limit=max(config.retry_first, config.retry_limit)
+        )
+        self._bucket = (
+            TokenBucket(config.rate_limit, max(config.rate_limit, config.max_packets), clock=clock)
+            if config.rate_limit
+            else None
+        )
+        self._commits = GroupCommit(
+            spool, prepare=self._prepare, apply=self._apply, timeout=config.accept_timeout
+        )
+        self._committing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[BaseException]
+        """Done with the error of a task that should never have ended; made by `start`."""
+
+        self.counters: Counter[str] = Counter()
+        self._unsaved: Counter[str] = Counter()  # counted since, stored with the next change
+        self._pending: dict[int, Stored] = {}
+        self._unassigned: deque[Stored] = deque()  # of nobody, until an analyzer is up
+        self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
+        self._retry_added = asyncio.Event()
+        self._delivered_before = 0  # in earlier lives
+        self._next_seq = 1
+        self._held_packets = 0  # pending ones and those being stored
+        self._held_bytes = 0
+        self._body_bytes = 0  # of bodies in memory
+        self._known_ids = LRUCache[str, bool](config.dedupe_ids, ttl=config.dedupe_window, clock=clock)
+        self._ids_being_stored: dict[str, list[asyncio.Future[None]]] = {}  # and who waits for that
+
+    # Starting and stopping
+
+    async def start(self) -> None:
+        """Takes up what the spool holds and begins to deliver."""
+        self.failed = asyncio.get_running_loop().create_future()
+        self._load()
+        self._spawn(self._commits.run(), "group commit", self._committing)
+        for analyzer in self.fleet.members.values():
+            for number in range(self.config.concurrency):
+                self._spawn(
+                    self._deliver_for_ever(analyzer),
+                    f"deliver to {analyzer.config.id} {number}",
+                    self._workers,
+                )
+        self._spawn(self._retry_for_ever(), "retries", self._tasks)
+        self._spawn(self._probe_for_ever(), "health", self._tasks)
+        self._spawn(self._clean_up_for_ever(), "housekeeping", self._tasks)
+
+    def _load(self) -> None:
+        self.counters = self._spool.counters()
+        self._delivered_before = self.counters["delivered"]
+        self.fleet.restore_credits(self._spool.note("credits"))
+        self._next_seq = self._spool.last_seq() + 1
+        now_ms = self._wall() // MILLISECOND
+        window_ms = round(self.config.dedupe_window * 1000)
+        for id_, accepted_ms in self._spool.client_ids(now_ms - window_ms):
+            left_ms = accepted_ms + window_ms - now_ms
+            self._known_ids.set(id_, True, ttl=min(max(left_ms, 1), window_ms) / 1000)
+        for packet in self._spool.pending():
+            self._pending[packet.seq] = packet
+            self._held_packets += 1
+            self._held_bytes += packet.size
+            if packet.failures:
+                self._retry_later(packet)
+            elif packet.analyzer in self.fleet.members:
+                self._queue(packet)
+            else:
+                self._unassigned.append(packet)
+        if self._unassigned:
+            self._deal_unassigned()
+
+    async def drain(self) -> None:
+        """Accepts nothing more and lets the deliveries under way finish; what waits stays in the spool."""
+        self.draining = True
+        for analyzer in self.fleet.members.values():
+            analyzer.wanted.set()
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=self.config.drain_timeout)
+
+    async def aclose(self) -> None:
+        """Drains if that has not been done, stores everything and closes the spool."""
+        if not self.draining:
+            await self.drain()
+        await ended(self._workers | self._tasks)
+        if self._unsaved:
+            self._commits.submit(Change())
+        await self._commits.all_stored()
+        await ended(self._committing)
+        self._commits.close()
+        self._spool.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, tasks: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        tasks.add(task)
+        task.add_done_callback(partial(self._ended, tasks))
+
+    def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("%s ended by an error", task.get_name(), exc_info=error)
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    # Accepting
+
+    async def accept(self, body: bytes) -> Receipt:
+        """Stores the packets of a request body; those in the receipt's `accepted` are as safe as promised.
+
+        Raises:
+            UnreadableRequest: the body is no array of packets.
+            TooFast: the rate limit says no.
+            NotStored: draining, or the spool did not store them, in time or at all. They may have been
+                stored all the same: sending them again with the same ids is safe.
+        """
+        if self.draining:
+            raise NotStored("the distributor is shutting down", self.config.drain_timeout)
+        packets, refused = self._reader.read(body)
+        if packets and self._bucket is not None and not self._bucket.allow(len(packets)):
+            wait = self._bucket.retry_after(len(packets))
+            raise TooFast(f"at most {self.config.rate_limit:g} packets a second are taken", wait)
+
+        accepted: list[str] = []
+        fresh: list[Stored] = []
+        stored_by_others: list[asyncio.Future[None]] = []
+        for packet in packets:
+            if packet.id_is_clients and self._is_known(packet.id, stored_by_others):
+                accepted.append(packet.id)
+                self._count("duplicates")
+            elif full := self._what_is_full(packet):
+                refused.append(Refusal(packet.index, packet.id, "queue_full", full))
+            else:
+                accepted.append(packet.id)
+                fresh.append(self._hold(packet))
+        self._count("refused", len(refused))
+        try:
+            if fresh:
+                messages = sum(packet.messages for packet in fresh)
+                counters = Counter(accepted=len(fresh), messages_accepted=messages)
+                await self._commits.submit(Change(accepted=fresh, counters=counters), hurried=True)
+            if stored_by_others:
+                await asyncio.wait_for(asyncio.gather(*stored_by_others), self.config.accept_timeout)
+        except SpoolError as error:
+            raise NotStored(str(error)) from None
+        except TimeoutError:
+            raise NotStored(f"the packets were not stored within {self.config.accept_timeout:g} s") from None
+        refused.sort(key=attrgetter("index"))
+        return Receipt(accepted, refused)
+
+    def _is_known(self, id_: str, stored_by_others: list[asyncio.Future[None]]) -> bool:
+        """Whether a packet of this id was accepted in the window, or is being stored for another request."""
+        waiting = self._ids_being_stored.get(id_)
+        if waiting is None:
+            return id_ in self._known_ids
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(future)
+        stored_by_others.append(future)
+        return True
+
+    def _what_is_full(self, packet: NewPacket) -> str:
+        """Which bound the packet would break, in words; empty when it fits."""
+        config = self.config
+        if self._held_packets >= config.max_pending:
+            return f"{config.max_pending} packets are waiting already, the most that are held"
+        if self._held_bytes + len(packet.body) > config.max_pending_bytes:
+            return (
+                f"{self._held_bytes} bytes are waiting already, at most {config.max_pending_bytes} are held"
+            )
+        return ""
+
+    def _hold(self, packet: NewPacket) -> Stored:
+        stored = Stored(
+            self._next_seq, packet.id, packet.messages, len(packet.body), packet.body, packet.id_is_clients
+        )
+        self._next_seq += 1
+        self._held_packets += 1
+        self._held_bytes += stored.size
+        if stored.id_is_clients:
+            self._ids_being_stored[stored.id] = []
+        return stored
+
+    def _release(self, packet: Stored) -> None:
+        self._held_packets -= 1
+        self._held_bytes -= packet.size
+
+    # Storing
+
+    def _prepare(self, change: Change) -> Callable[[SpoolError], None]:
+        """Assigns what has no analyzer yet, in the order of storing; returns what undoes it."""
+        credits_before = self.fleet.credits()
+        new = change.accepted + change.assigned
+        for packet, id_ in zip(new, self.fleet.assign(len(new)), strict=False):  # none when none is up
+            packet.analyzer = id_
+            change.counters[f"first_assigned:{id_}"] += 1
+        unsaved, self._unsaved = self._unsaved, Counter()
+        change.counters.update(unsaved)
+        change.notes["credits"] = self.fleet.credits()
+        return partial(self._take_back, change, credits_before, unsaved)
+
+    def _take_back(
+        self, change: Change, credits_before: dict[str, Any], unsaved: Counter[str], error: SpoolError
+    ) -> None:
+        self.fleet.restore_credits(credits_before)
+        self._unsaved.update(unsaved)
+        for packet in change.accepted + change.assigned:
+            packet.analyzer = None
+        for packet in change.accepted:
+            self._release(packet)
+            if packet.id_is_clients:
+                for waiting in self._ids_being_stored.pop(packet.id):
+                    if not waiting.done():
+                        waiting.set_exception(error)
+
+    def _apply(self, change: Change) -> None:
+        """Makes what is held in memory agree with what has just been stored."""
+        self.counters.update(change.counters)
+        for packet in change.accepted:
+            self._pending[packet.seq] = packet
+            self._keep_or_drop_body(packet)
+            if packet.id_is_clients:
+                self._known_ids.set(packet.id, True)
+                for waiting in self._ids_being_stored.pop(packet.id):
+                    if not waiting.done():
+                        waiting.set_result(None)
+            self._queue_or_set_aside(packet)
+        for packet in change.assigned:
+            self._queue_or_set_aside(packet)
+        for packet in change.delivered:
+            self._forget(packet)
+        for letter in change.dead:
+            self._forget(letter.packet)
+        for retry in change.retried:
+            retry.packet.failures += 1
+            retry.packet.due_ms = retry.due_ms
+            self._retry_later(retry.packet)
+
+    def _keep_or_drop_body(self, packet: Stored) -> None:
+        if self._body_bytes + packet.size <= self.config.max_memory_bytes:
+            self._body_bytes += packet.size
+        else:
+            packet.body = None
+
+    def _forget(self, packet: Stored) -> None:
+        del self._pending[packet.seq]
+        if packet.body is not None:
+            self._body_bytes -= packet.size
+        self._release(packet)
+
+    async def _record(self, change: Change) -> None:
+        """Stores what has happened already; a spool that fails is asked again until it succeeds."""
+        while True:
+            try:
+                return await self._commits.submit(change)
+            except SpoolError as error:
+                log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
+                await asyncio.sleep(SPOOL_PAUSE)
+
+    def _count(self, name: str, amount: int = 1) -> None:
+        if amount:
+            self._unsaved[name] += amount
+
+    # Queueing
+
+    def _queue_or_set_aside(self, packet: Stored) -> None:
+        if packet.analyzer is None:
+            self._unassigned.append(packet)
+            if self.fleet.up:  # somebody rose while it was being stored
+                self._deal_unassigned()
+        else:
+            self._queue(packet)
+
+    def _queue(self, packet: Stored) -> None:
+        """Puts a packet with its analyzer, or with another if that one is down."""
+        analyzer = self.fleet.members.get(packet.analyzer or "")
+        if analyzer is not None and analyzer.is_up:
+            analyzer.put(packet)
+        else:
+            self._move(packet)
+
+    def _move(self, packet: Stored) -> None:
+        """Gives a packet to another analyzer; it waits when there is none."""
+        other = self.fleet.reassign(packet.analyzer if packet.analyzer in self.fleet.members else None)
+        if other is None:
+            self._unassigned.append(packet)
+        else:
+            packet.analyzer = other
+            self.fleet[other].put(packet)
+
+    def _deal_unassigned(self) -> None:
+        """Deals what has waited for an analyzer; what never had one is assigned by the shares."""
+        waiting, self._unassigned = self._unassigned, deque()
+        first = [packet for packet in waiting if packet.analyzer is None]
+        for packet in waiting:
+            if packet.analyzer is not None:
+                self._move(packet)
+        if first:
+            self._spawn(self._record(Change(assigned=first)), "assign", self._tasks)
+
+    def rose_or_fell(self, analyzer: Analyzer) -> None:
+        """What follows when an analyzer's health has changed."""
+        if analyzer.is_up:
+            log.warning("analyzer %s is up", analyzer.config.id)
+            self._deal_unassigned()
+            return
+        log.warning("analyzer %s is down: %s", analyzer.config.id, analyzer.last_error or "held down")
+        for packet in analyzer.take_all():
+            self._move(packet)
+
+    # Delivering
+
+    async def _deliver_for_ever(self, analyzer: Analyzer) -> None:
+        config = self.config
+        while True:
+            await analyzer.wanted.wait()
+            if config.linger and len(analyzer.queue) < config.batch_packets and not self.draining:
+                await asyncio.sleep(config.linger)
+            if self.draining:
+                return
+            batch = analyzer.take(config.batch_packets, config.batch_bytes)
+            if batch:
+                await self.deliver(analyzer, batch)
+
+    async def deliver(self, analyzer: Analyzer, batch: list[Stored]) -> None:
+        """One delivery and what follows from it, stored; until then it counts as in flight."""
+        analyzer.in_flight += len(batch)
+        analyzer.deliveries += 1
+        try:
+            await self._fetch_bodies(batch)
+            errors = await self._try_to_deliver(analyzer, batch)
+            await self._record(self._outcome(analyzer, batch, errors))
+        finally:
+            analyzer.in_flight -= len(batch)
+            analyzer.deliveries -= 1
+
+    async def _fetch_bodies(self, batch: list[Stored]) -> None:
+        """Reads the bodies that were too many to keep in memory."""
+        missing = {packet.seq: packet for packet in batch if packet.body is None}
+        if not missing:
+            return
+        while True:
+            try:
+                bodies = await self._commits.read(lambda: self._spool.bodies(list(missing)))
+                break
+            except SpoolError as error:
+                log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
+                await asyncio.sleep(SPOOL_PAUSE)
+        for seq, body in bodies.items():
+            missing[seq].body = body
+            self._body_bytes += len(body)
+
+    async def _try_to_deliver(self, analyzer: Analyzer, batch: list[Stored]) -> Mapping[str, str]:
+        """The errors of those packets that were not delivered, by id."""
+        try:
+            errors = await self._client.deliver(analyzer.config, batch)
+        except DeliveryFailed as error:
+            if self.fleet.delivery_failed(analyzer, str(error)):
+                self.rose_or_fell(analyzer)
+            return dict.fromkeys([packet.id for packet in batch], str(error))
+        self.fleet.delivery_succeeded(analyzer)
+        return errors
+
+    def _outcome(self, analyzer: Analyzer, batch: list[Stored], errors: Mapping[str, str]) -> Change:
+        id_ = analyzer.config.id
+        change = Change()
+        now_ms = self._wall() // MILLISECOND
+        for packet in batch:
+            error = errors.get(packet.id)
+            if error is None:
+                change.delivered.append(packet)
+                change.counters["messages_routed"] += packet.messages
+            elif packet.failures + 1 >= self.config.max_attempts:
+                change.dead.append(DeadLetter(packet, error, now_ms))
+            else:
+                delay_ms = round(self._backoff.delay(packet.failures + 1) * 1000)
+                change.retried.append(Retry(packet, id_, now_ms + delay_ms))
+        failed = len(change.retried) + len(change.dead)
+        change.counters.update(
+            {
+                "delivered": len(change.delivered),
+                "retries": len(change.retried),
+                "dead": len(change.dead),
+                f"processed:{id_}": len(change.delivered),
+                f"errors:{id_}": failed,
+            }
+        )
+        return change
+
+    # Retrying
+
+    def _retry_later(self, packet: Stored) -> None:
+        wait_ms = max(0, packet.due_ms - self._wall() // MILLISECOND)
+        longest = round(self._backoff.limit * 1000)  # should the wall clock have been set back
+        heappush(self._retries, (self._clock() + min(wait_ms, longest) * MILLISECOND, packet.seq, packet))
+        self._retry_added.set()
+
+    def release_due_retries(self) -> None:
+        """Queues every packet whose time to be tried again has come, elsewhere if it can be."""
+        now = self._clock()
+        while self._retries and self._retries[0][0] <= now:
+            self._move(heappop(self._retries)[2])
+
+    async def _retry_for_ever(self) -> None:
+        while True:
+            self._retry_added.clear()
+            self.release_due_retries()
+            wait = (self._retries[0][0] - self._clock()) / NANOSECONDS if self._retries else None
+            try:
+                async with asyncio.timeout(wait):
+                    await self._retry_added.wait()
+            except TimeoutError:
+                pass
+
+    # Health and housekeeping
+
+    def control_health(self, analyzer: Analyzer, healthy: bool) -> None:
+        """Does what a person wants: holds an analyzer down until it is put back, or puts it back."""
+        changed = self.fleet.put_back(analyzer) if healthy else self.fleet.hold_down(analyzer)
+        if changed:
+            self.rose_or_fell(analyzer)
+
+    async def check_health(self) -> None:
+        """Probes every analyzer once, all at the same time."""
+        await asyncio.gather(*(self._probe(analyzer) for analyzer in self.fleet.members.values()))
+
+    async def _probe(self, analyzer: Analyzer) -> None:
+        try:
+            await self._client.probe(analyzer.config)
+        except DeliveryFailed as error:
+            changed = self.fleet.probe_failed(analyzer, str(error))
+        else:
+            changed = self.fleet.probe_succeeded(analyzer)
+        if changed:
+            self.rose_or_fell(analyzer)
+
+    async def _probe_for_ever(self) -> None:
+        while True:
+            await self.check_health()
+            await asyncio.sleep(self.config.health_interval)
+
+    async def clean_up(self) -> None:
+        """Forgets client ids that are older than the window, and the oldest dead letters beyond the bound."""
+        self._known_ids.expire()
+        before_ms = self._wall() // MILLISECOND - round(self.config.dedupe_window * 1000)
+        excess = self.counters["dead"] - self.counters["purged"] - self.config.max_dead_letters
+        try:
+            await self._commits.read(lambda: self._spool.forget_client_ids(before_ms))
+        except SpoolError as error:
+            log.error("%s", error)
+        if excess > 0:
+            await self._record(Change(purged=excess, counters=Counter(purged=excess)))
+
+    async def _clean_up_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL)
+            await self.clean_up()
+
+    # Telling
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was made."""
+        return (self._clock() - self._started) / NANOSECONDS
+
+    @property
+    def status(self) -> Literal["healthy", "degraded", "unhealthy"]:
+        """Healthy: every analyzer is up; degraded: some are; unhealthy: none is."""
+        up = len(self.fleet.up)
+        if up == len(self.fleet.members):
+            return "healthy"
+        return "degraded" if up else "unhealthy"
+
+    def seconds_until_room(self) -> float:
+        """After the queue was full: the time that delivering a tenth of it takes at the pace so far."""
+        delivered = self.counters["delivered"] - self._delivered_before
+        pace = delivered / max(self.uptime, 1.0)
+        return min(60.0, self.config.max_pending / 10 / pace) if pace else 10.0
+
+    async def dead_letters(self, limit: int, before: int | None) -> list[tuple[int, bytes, int, str, int]]:
+        """Dead letters as `Spool.dead_letters` gives them."""
+        return await self._commits.read(lambda: self._spool.dead_letters(limit, before))
+
+    def stats(self) -> dict[str, Any]:
+        """Every figure there is, since the spool was made, by the names that the REST API uses."""
+        count = self.counters + self._unsaved
+        deliveries = sum(analyzer.deliveries for analyzer in self.fleet.members.values())
+        slots = len(self.fleet.members) * self.config.concurrency
+        pending = len(self._pending)
+        return {
+            "total_packets_received": count["accepted"],
+            "total_messages_routed": count["messages_routed"],
+            "active_analyzers": len(self.fleet.up),
+            "packet_channel_util_percent": percent(self._held_packets, self.config.max_pending),
+            "result_channel_util_percent": percent(deliveries, slots),
+            "retry_channel_util_percent": percent(len(self._retries), self.config.max_pending),
+            "uptime_seconds": round(self.uptime, 3),
+            "status": self.status,
+            "draining": self.draining,
+            "durability": self.config.durability,
+            "accepted": count["accepted"],
+            "messages_accepted": count["messages_accepted"],
+            "delivered": count["delivered"],
+            "dead": count["dead"],
+            "purged": count["purged"],
+            "pending": pending,
+            "retrying": len(self._retries),
+            "retries": count["retries"],
+            "refused": count["refused"],
+            "duplicates": count["duplicates"],
+            "conservation_error": count["accepted"] - count["delivered"] - count["dead"] - pending,
+            "analyzers": self._analyzer_stats(count),
+        }
+
+    def _analyzer_stats(self, count: Counter[str]) -> dict[str, dict[str, Any]]:
+        assigned = {id_: count[f"first_assigned:{id_}"] for id_ in self.fleet.members}
+        total = sum(assigned.values())
+        targets = self.fleet.target_shares
+        return {
+            id_: {
+                "name": analyzer.config.name or id_,
+                "url": analyzer.config.url,
+                "is_healthy": analyzer.is_up,
+                "held_down": analyzer.held_down,
+                "processed_count": count[f"processed:{id_}"],
+                "error_count": count[f"errors:{id_}"],
+                "weight": analyzer.config.weight,
+                "target_share": targets[id_],
+                "first_assigned": assigned[id_],
+                "share": assigned[id_] / total if total else 0.0,
+                "share_error_packets": round(assigned[id_] - targets[id_] * total, 3),
+                "queued": len(analyzer.queue),
+                "in_flight": analyzer.in_flight,
+                "last_error": analyzer.last_error,
+            }
+            for id_, analyzer in self.fleet.members.items()
+        }
+
+
+async def ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancels tasks and returns when they have ended."""
+    running = set(tasks)
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
+
+
+def percent(part: float, whole: float) -> float:
+    return round(100 * part / whole, 1)
