@@ -3,16 +3,19 @@
 POST {url}            Content-Type: application/x-ndjson, one packet a line:
 {"messages": [...], "id": "...", "retry_count": 0}
 2xx                   received; {"failed": [{"id": "...", "error": "..."}]} names packets that were
-not processed and are to be tried again, any other body means none
-anything else         nothing of it was processed
+not processed and are to be tried again, a body without "failed" means none
+anything else         nothing of it was processed; redirects are not followed
 
 GET {health_url}      2xx: well
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 
 import aiohttp
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.spool import Stored
@@ -58,7 +61,7 @@ class HttpAnalyzerClient:
             timeout=aiohttp.ClientTimeout(total=self._config.analyzer_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": "penstock-distributor"},
+            headers={"User-Agent": "penstock-distributor", "Accept-Encoding": "identity"},
         )
         return self
 
@@ -67,48 +70,71 @@ class HttpAnalyzerClient:
 
     async def deliver(self, analyzer: AnalyzerConfig, packets: Sequence[Stored]) -> Mapping[str, str]:
         """See `AnalyzerClient`."""
-        body = b"".join([packet_line(packet) for packet in packets])
+        body = BytesIO(
+            b"".join([packet_line(packet) for packet in packets])
+        )  # aiohttp sends it piece by piece
         headers = {"Content-Type": "application/x-ndjson"}
+        request = self._session.post(analyzer.url, data=body, headers=headers, allow_redirects=False)
         try:
-            async with self._session.post(analyzer.url, data=body, headers=headers) as answer:
+            async with request as answer:
                 if not 200 <= answer.status < 300:
-                    raise DeliveryFailed(f"answered {answer.status} {answer.reason}")
+                    raise failed(f"answered {answer.status} {answer.reason}")
                 return self._errors(await self._bounded_body(answer), packets)
         except TimeoutError:
-            raise DeliveryFailed(f"no answer within {self._config.analyzer_timeout:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise DeliveryFailed(in_words(error)) from None
+            raise failed(f"no answer within {self._config.analyzer_timeout:g} s") from None
+        except CONNECTION_ERRORS as error:
+            raise failed(in_words(error)) from None
 
     async def probe(self, analyzer: AnalyzerConfig) -> None:
         """See `AnalyzerClient`."""
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT)
+        request = self._session.get(analyzer.probe_url, timeout=timeout, allow_redirects=False)
         try:
-            async with self._session.get(analyzer.probe_url, timeout=timeout) as answer:
+            async with request as answer:
                 if not 200 <= answer.status < 300:
-                    raise DeliveryFailed(f"its health answered {answer.status} {answer.reason}")
+                    raise failed(f"its health answered {answer.status} {answer.reason}")
         except TimeoutError:
-            raise DeliveryFailed(f"its health gave no answer within {PROBE_TIMEOUT:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise DeliveryFailed(in_words(error)) from None
+            raise failed(f"its health gave no answer within {PROBE_TIMEOUT:g} s") from None
+        except CONNECTION_ERRORS as error:
+            raise failed(in_words(error)) from None
 
     async def _bounded_body(self, answer: aiohttp.ClientResponse) -> bytes:
+        if encoding := answer.headers.get("Content-Encoding"):  # it may name failures that we cannot read
+            raise failed(f"its answer has Content-Encoding {encoding}, which was not asked for")
         body = bytearray()
         async for chunk in answer.content.iter_any():
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
-                raise DeliveryFailed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+                raise failed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
 
     def _errors(self, body: bytes, packets: Sequence[Stored]) -> dict[str, str]:
         """The errors of packets that were in this delivery; an answer that is no verdict names none."""
         try:
             verdict = self._verdict.decode(body)
+        except msgspec.ValidationError as error:
+            if "$.failed" in str(error):  # something failed, but what? Better delivered twice than lost
+                raise failed(f"its answer cannot be read: {error}") from None
+            return {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         if not verdict.failed:
             return {}
         sent = {packet.id for packet in packets}
-        return {failed.id: failed.error[:MAX_ERROR_LENGTH] for failed in verdict.failed if failed.id in sent}
+        return {packet.id: one_line(packet.error) for packet in verdict.failed if packet.id in sent}
+
+
+CONNECTION_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
+
+
+def failed(why: str) -> DeliveryFailed:
+    return DeliveryFailed(one_line(why))
+
+
+def one_line(words: str) -> str:
+    """An analyzer's words as one line of bounded length that UTF-8 can carry."""
+    plain = words[: 2 * MAX_ERROR_LENGTH].encode("utf-8", "replace").decode()
+    return " ".join(plain.split())[:MAX_ERROR_LENGTH]
 
 
 def in_words(error: Exception) -> str:
@@ -117,7 +143,8 @@ def in_words(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             return f"its name {error.host} is not known"
         case aiohttp.ClientConnectorError():
-            return f"no connection: {error.os_error.strerror or error.os_error}"
+            number = error.os_error.errno
+            return f"no connection: {os.strerror(number) if number else error.os_error}"
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection without an answer"
         case _:
