@@ -78,8 +78,6 @@ class GroupCommit:
         self._timeout = timeout
         self._next = Group()
         self._wanted = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
     async def run(self) -> None:
@@ -89,12 +87,6 @@ class GroupCommit:
             self._wanted.clear()
             group, self._next = self._next, Group()
             group.resolve(await self._commit(group.change))
-            if not self._next.futures:
-                self._idle.set()
-
-    async def all_stored(self) -> None:
-        """Returns when nothing waits to be stored."""
-        await self._idle.wait()
 
     def close(self) -> None:
         """Ends the thread; nothing may be waiting."""
@@ -116,7 +108,6 @@ class GroupCommit:
             if group.timer is None:
                 group.timer = loop.call_later(self._timeout, group.expire, self._timeout)
         self._wanted.set()
-        self._idle.clear()
         return future
 
     async def read(self, reading: Callable[[], T]) -> T:

@@ -132,6 +132,7 @@ class Distributor:
 
         self.counters: Counter[str] = Counter()
         self._unsaved: Counter[str] = Counter()  # counted since, stored with the next change
+        self._saving: Counter[str] = Counter()  # those of the change that is being stored
         self._pending: dict[int, Stored] = {}
         self._unassigned: deque[Stored] = deque()  # of nobody, until an analyzer is up
         self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
@@ -198,12 +199,19 @@ class Distributor:
         if not self.draining:
             await self.drain()
         await ended(self._workers | self._tasks)
-        if self._unsaved:
-            self._commits.submit(Change())
-        await self._commits.all_stored()
+        await self._store_the_rest()
         await ended(self._committing)
         self._commits.close()
         self._spool.close()
+
+    async def _store_the_rest(self) -> None:
+        """Waits until nothing is left to be stored, or what stores has ended by an error."""
+        if not self._committing:
+            return
+        last = self._commits.submit(Change())  # changes are stored in order, and with it what was counted
+        await asyncio.wait({last, *self._committing}, return_when=asyncio.FIRST_COMPLETED)
+        if last.done() and (error := last.exception()):
+            log.error("%s; the last figures are not stored", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str, tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -250,12 +258,11 @@ class Distributor:
                 fresh.append(self._hold(packet))
         self._count("refused", len(refused))
         try:
-            if fresh:
-                messages = sum(packet.messages for packet in fresh)
-                counters = Counter(accepted=len(fresh), messages_accepted=messages)
-                await self._commits.submit(Change(accepted=fresh, counters=counters), hurried=True)
             if stored_by_others:
-                await asyncio.wait_for(asyncio.gather(*stored_by_others), self.config.accept_timeout)
+                waits = stored_by_others + ([self._store_new(fresh)] if fresh else [])
+                await asyncio.wait_for(asyncio.gather(*waits), self.config.accept_timeout)
+            elif fresh:
+                await self._store_new(fresh)
         except SpoolError as error:
             raise NotStored(str(error)) from None
         except TimeoutError:
@@ -295,6 +302,11 @@ class Distributor:
             self._ids_being_stored[stored.id] = []
         return stored
 
+    def _store_new(self, packets: list[Stored]) -> asyncio.Future[None]:
+        messages = sum(packet.messages for packet in packets)
+        counters = Counter(accepted=len(packets), messages_accepted=messages)
+        return self._commits.submit(Change(accepted=packets, counters=counters), hurried=True)
+
     def _release(self, packet: Stored) -> None:
         self._held_packets -= 1
         self._held_bytes -= packet.size
@@ -308,16 +320,15 @@ class Distributor:
         for packet, id_ in zip(new, self.fleet.assign(len(new)), strict=False):  # none when none is up
             packet.analyzer = id_
             change.counters[f"first_assigned:{id_}"] += 1
-        unsaved, self._unsaved = self._unsaved, Counter()
-        change.counters.update(unsaved)
+        self._saving, self._unsaved = self._unsaved, Counter()
+        change.counters.update(self._saving)
         change.notes["credits"] = self.fleet.credits()
-        return partial(self._take_back, change, credits_before, unsaved)
+        return partial(self._take_back, change, credits_before)
 
-    def _take_back(
-        self, change: Change, credits_before: dict[str, Any], unsaved: Counter[str], error: SpoolError
-    ) -> None:
+    def _take_back(self, change: Change, credits_before: dict[str, Any], error: SpoolError) -> None:
         self.fleet.restore_credits(credits_before)
-        self._unsaved.update(unsaved)
+        self._unsaved.update(self._saving)
+        self._saving = Counter()
         for packet in change.accepted + change.assigned:
             packet.analyzer = None
         for packet in change.accepted:
@@ -330,9 +341,11 @@ class Distributor:
     def _apply(self, change: Change) -> None:
         """Makes what is held in memory agree with what has just been stored."""
         self.counters.update(change.counters)
+        self._saving = Counter()
         for packet in change.accepted:
             self._pending[packet.seq] = packet
-            self._keep_or_drop_body(packet)
+            self._body_bytes += packet.size
+            self._drop_body_beyond_bound(packet)
             if packet.id_is_clients:
                 self._known_ids.set(packet.id, True)
                 for waiting in self._ids_being_stored.pop(packet.id):
@@ -341,6 +354,8 @@ class Distributor:
             self._queue_or_set_aside(packet)
         for packet in change.assigned:
             self._queue_or_set_aside(packet)
+        if self._unassigned and self.fleet.up:  # somebody rose while they were being stored
+            self._deal_unassigned()
         for packet in change.delivered:
             self._forget(packet)
         for letter in change.dead:
@@ -348,13 +363,14 @@ class Distributor:
         for retry in change.retried:
             retry.packet.failures += 1
             retry.packet.due_ms = retry.due_ms
+            self._drop_body_beyond_bound(retry.packet)
             self._retry_later(retry.packet)
 
-    def _keep_or_drop_body(self, packet: Stored) -> None:
-        if self._body_bytes + packet.size <= self.config.max_memory_bytes:
-            self._body_bytes += packet.size
-        else:
+    def _drop_body_beyond_bound(self, packet: Stored) -> None:
+        """Lets go of a body that is on disk, when those in memory are too many."""
+        if packet.body is not None and self._body_bytes > self.config.max_memory_bytes:
             packet.body = None
+            self._body_bytes -= packet.size
 
     def _forget(self, packet: Stored) -> None:
         del self._pending[packet.seq]
@@ -380,8 +396,6 @@ class Distributor:
     def _queue_or_set_aside(self, packet: Stored) -> None:
         if packet.analyzer is None:
             self._unassigned.append(packet)
-            if self.fleet.up:  # somebody rose while it was being stored
-                self._deal_unassigned()
         else:
             self._queue(packet)
 
@@ -404,6 +418,8 @@ class Distributor:
 
     def _deal_unassigned(self) -> None:
         """Deals what has waited for an analyzer; what never had one is assigned by the shares."""
+        if self.draining:  # the next start does it
+            return
         waiting, self._unassigned = self._unassigned, deque()
         first = [packet for packet in waiting if packet.analyzer is None]
         for packet in waiting:
@@ -426,7 +442,7 @@ class Distributor:
 
     async def _deliver_for_ever(self, analyzer: Analyzer) -> None:
         config = self.config
-        while True:
+        while not self.draining:  # asked here too: an analyzer that falls has `wanted` cleared
             await analyzer.wanted.wait()
             if config.linger and len(analyzer.queue) < config.batch_packets and not self.draining:
                 await asyncio.sleep(config.linger)
@@ -597,7 +613,7 @@ class Distributor:
 
     def stats(self) -> dict[str, Any]:
         """Every figure there is, since the spool was made, by the names that the REST API uses."""
-        count = self.counters + self._unsaved
+        count = self.counters + self._unsaved + self._saving
         deliveries = sum(analyzer.deliveries for analyzer in self.fleet.members.values())
         slots = len(self.fleet.members) * self.config.concurrency
         pending = len(self._pending)
