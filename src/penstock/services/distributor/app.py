@@ -23,6 +23,9 @@ __all__ = ["CannotListen", "create_app", "serve"]
 
 log = logging.getLogger(__name__)
 
+SAME_SIGNAL = 1.0
+"""Seconds within which a second signal is taken for an echo of the first."""
+
 
 class CannotListen(PenstockError, OSError):
     """The address is taken or not ours."""
@@ -92,6 +95,7 @@ async def serve(
         await or_second_signal(distributor.drain())
     finally:
         await runner.cleanup()
+    log.info("stopped; %d packets wait for the next start", distributor.stats()["pending"])
 
 
 async def until_told_to_stop(distributor: Distributor) -> None:
@@ -103,8 +107,13 @@ async def until_told_to_stop(distributor: Distributor) -> None:
 
 
 async def or_second_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Waits for `work` to end, or for a person to lose patience."""
+    """Waits for `work` to end, or for a person to lose patience.
+
+    A signal to a process group can arrive twice at once, by the kernel and by make: only what comes
+    later is a second one.
+    """
     task = asyncio.create_task(work)
+    await asyncio.wait([task], timeout=SAME_SIGNAL)
     ends: list[asyncio.Future[None]] = [task, stop_signal()]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     task.cancel()
