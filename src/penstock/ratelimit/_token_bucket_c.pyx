@@ -1,6 +1,10 @@
 """Token bucket, compiled: the twin of _token_bucket_py.py over csrc/token_bucket.c."""
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.math cimport llrint
 from libc.stdint cimport int64_t, uint64_t
+
+from math import floor
 
 from penstock.ratelimit._token_bucket_py import checked_pace, cost_in_ticks
 
@@ -46,12 +50,14 @@ cdef class TokenBucket:
     """
 
     cdef ps_token_bucket bucket
+    cdef double plain  # the largest n whose ticks are computed here; more than that, or odd types, elsewhere
     cdef object _rate, _capacity, _clock
 
     def __init__(self, rate, capacity, *, initial=None, clock=None):
         speed, token, depth, missing = checked_pace(rate, capacity, initial)
         self._rate = rate
         self._capacity = capacity
+        self.plain = min(floor(capacity), 1 << 53)
         self._clock = clock
         ps_token_bucket_init(&self.bucket, speed, token, depth, self.now(), missing)
 
@@ -104,8 +110,16 @@ cdef class TokenBucket:
         return <double>ps_token_bucket_wait(&self.bucket, self.now(), cost) / 1e9
 
     cdef inline int64_t cost_of(self, n) except -1:
+        cdef int overflow = 0
+        cdef double amount = 0
         if n is ONE:
             return self.bucket.token
+        if type(n) is int:
+            amount = <double>PyLong_AsLongLongAndOverflow(n, &overflow)
+        elif type(n) is float:
+            amount = n
+        if 0 < amount <= self.plain and not overflow:
+            return max(1, llrint(amount * <double>self.bucket.token))  # to even, as round() does
         return cost_in_ticks(n, self._capacity, self.bucket.token)
 
     cdef inline int64_t now(self) except? -1:

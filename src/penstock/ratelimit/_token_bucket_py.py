@@ -52,13 +52,15 @@ def checked_pace(rate: object, capacity: object, initial: object) -> tuple[int, 
     return speed, token, depth, depth - round(there * token)
 
 
-def cost_in_ticks(n: object, capacity: object, token: int) -> int:
+def cost_in_ticks(n: object, capacity: float, token: int) -> int:
     """The ticks of `n` tokens, at least one tick.
 
     Raises:
         ValueError: not 0 < n <= capacity.
         TypeError: n is no number.
     """
+    if type(n) in (int, float) and 0 < n <= capacity:  # type: ignore[operator]
+        return max(1, round(n * token))  # type: ignore[operator]  # exact: a token is a power of two
     amount = number("n", n)
     if not 0 < amount <= number("capacity", capacity):
         raise InvalidValue(f"n must be > 0 and <= capacity {capacity!r} tokens, got {n!r}")
