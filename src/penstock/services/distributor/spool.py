@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -52,8 +53,14 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
+APPLICATION_ID = 0x70737031  # "psp1"
+"""Marks a SQLite file as a spool; another number when the tables change."""
+
 CHUNKS = (512, 32, 1)
 """Rows a statement carries; few sizes, so that each is prepared once and kept."""
+
+MAX_READ_BYTES = 16 * 1024 * 1024
+"""Bytes of dead letters that are read into memory at a time."""
 
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the log before SQLite moves them into the file."""
@@ -144,13 +151,28 @@ class Spool:
             place = str(folder / "spool.sqlite3")
         try:
             self._db = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+            self._require_spool()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             self._db.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
-            self._db.executescript(SCHEMA)
+            self._make_tables()
         except sqlite3.Error as error:
-            raise SpoolError(f"the spool {place} cannot be used: {error}") from None
+            self.close()
+            raise SpoolError(
+                f"the spool {place} cannot be used: {error};"
+                " move the file away or choose another folder with --data-dir"
+            ) from None
+
+    def _require_spool(self) -> None:
+        """Refuses a database that is not empty and not ours."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is no spool of this version")
+
+    def _make_tables(self) -> None:
+        self._db.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {SCHEMA} COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -195,11 +217,14 @@ class Spool:
             )
         )
 
-    def client_ids(self, since_ms: int) -> list[tuple[str, int]]:
-        """The ids that clients chose, accepted since then, oldest first, with their time."""
-        return self._rows(
-            "SELECT id, accepted_ms FROM client_ids WHERE accepted_ms >= ? ORDER BY accepted_ms", since_ms
+    def client_ids(self, since_ms: int, limit: int) -> list[tuple[str, int]]:
+        """The ids that clients chose, accepted since then, with their time: the newest, oldest first."""
+        rows = self._rows(
+            "SELECT id, accepted_ms FROM client_ids WHERE accepted_ms >= ? ORDER BY accepted_ms DESC LIMIT ?",
+            since_ms,
+            limit,
         )
+        return rows[::-1]
 
     def counters(self) -> Counter[str]:
         """Every counter as of the last commit."""
@@ -214,14 +239,23 @@ class Spool:
         """Up to `limit` dead letters, newest first: seq, body, failures, error, unix time in ms.
 
         Args:
-            limit: how many at the most.
+            limit: how many at the most; fewer come once their bodies reach MAX_READ_BYTES.
             before: only those with a lower sequence number; None for the newest.
         """
+        end = before if before is not None else 1 << 62
+        sizes = self._rows(
+            "SELECT seq, length(body) FROM dead_letters WHERE seq < ? ORDER BY seq DESC LIMIT ?", end, limit
+        )
+        first, total = end, 0
+        for seq, size in sizes:
+            if total >= MAX_READ_BYTES:
+                break
+            first, total = seq, total + size
         return self._rows(
             "SELECT seq, body, failures, error, failed_at_ms FROM dead_letters"
-            " WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-            before if before is not None else 1 << 62,
-            limit,
+            " WHERE seq >= ? AND seq < ? ORDER BY seq DESC",
+            first,
+            end,
         )
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
@@ -242,10 +276,16 @@ class Spool:
             self._db.execute("BEGIN IMMEDIATE")
             self._store(change)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:  # whatever it is: no transaction may stay open
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise SpoolError(f"the spool cannot be written: {error}") from None
+            raise
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise SpoolError(f"the spool cannot be written: {error}") from None
 
     def _store(self, change: Change) -> None:
         self._insert(

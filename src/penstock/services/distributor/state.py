@@ -170,7 +170,7 @@ class Distributor:
         self._next_seq = self._spool.last_seq() + 1
         now_ms = self._wall() // MILLISECOND
         window_ms = round(self.config.dedupe_window * 1000)
-        for id_, accepted_ms in self._spool.client_ids(now_ms - window_ms):
+        for id_, accepted_ms in self._spool.client_ids(now_ms - window_ms, self.config.dedupe_ids):
             left_ms = accepted_ms + window_ms - now_ms
             self._known_ids.set(id_, True, ttl=min(max(left_ms, 1), window_ms) / 1000)
         for packet in self._spool.pending():
