@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from penstock.balancing import WeightedRoundRobin
 from penstock.errors import InvalidValue
 
 __all__ = ["AnalyzerConfig", "Config", "Simulation", "load_config"]
 
 ENVIRONMENT_PREFIX = "PENSTOCK_DISTRIBUTOR_"
 
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Count = Annotated[int, Meta(ge=1, le=10**12)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # a year
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
 
 
 class AnalyzerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class AnalyzerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Name
     url: str
     """Where packets are posted, such as http://10.0.0.7:9000/packets."""
-    weight: Annotated[float, Meta(gt=0)] = 1.0
+    weight: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
     """Its share, relative to the sum over all analyzers."""
     name: str = ""
     """What people call it; the id when empty."""
@@ -38,20 +39,36 @@ class AnalyzerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a GET that answers 2xx means healthy; `/health` on the same host when empty."""
 
     def __post_init__(self) -> None:
+        if not self.url:
+            raise ValueError(f"url of analyzer {self.id} must not be empty")
         for field in ("url", "health_url"):
             value = getattr(self, field)
-            parts = urlsplit(value)
-            if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            if value and not is_http_url(value):
                 raise ValueError(
                     f"{field} of analyzer {self.id} must be an http:// or https:// URL, got {value!r}"
                 )
-        if not self.url:
-            raise ValueError(f"url of analyzer {self.id} must not be empty")
 
     @property
     def probe_url(self) -> str:
         """Where its health is asked for."""
         return self.health_url or urlsplit(self.url)._replace(path="/health", query="", fragment="").geturl()
+
+    @property
+    def public_url(self) -> str:
+        """The URL without user and password, for everybody to see."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def is_http_url(text: str) -> bool:
+    """Whether requests can be sent there."""
+    try:
+        parts = urlsplit(text)
+        port_is_good = parts.port != 0  # reading it raises when it is no port
+    except ValueError:
+        return False
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    return is_plain and port_is_good and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +160,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"analyzer ids must differ, got {', '.join(twice)} more than once")
+        if self.analyzers:
+            WeightedRoundRobin({analyzer.id: analyzer.weight for analyzer in self.analyzers})
 
 
 def load_config(
@@ -161,8 +180,10 @@ def load_config(
     if file is not None:
         settings = from_toml(file)
     settings |= from_environment(os.environ if environment is None else environment)
-    settings |= {name: value for name, value in (flags or {}).items() if value is not None}
-    return converted(settings, "settings")
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    for name, value in given.items():
+        converted({name: value}, f"--{name.replace('_', '-')}")
+    return converted(settings | given, "settings")
 
 
 def from_toml(file: Path) -> dict[str, Any]:
@@ -200,5 +221,5 @@ def from_text(text: str, variable: str) -> Any:
 def converted(settings: Mapping[str, Any], origin: str) -> Config:
     try:
         return msgspec.convert(settings, Config, strict=False)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:
         raise InvalidValue(f"{origin}: {error}") from None

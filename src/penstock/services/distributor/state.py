@@ -649,7 +649,7 @@ class Distributor:
         return {
             id_: {
                 "name": analyzer.config.name or id_,
-                "url": analyzer.config.url,
+                "url": analyzer.config.public_url,
                 "is_healthy": analyzer.is_up,
                 "held_down": analyzer.held_down,
                 "processed_count": count[f"processed:{id_}"],
