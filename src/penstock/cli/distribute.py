@@ -102,7 +102,7 @@ def announce(url: str, distributor: Distributor) -> None:
     click.echo(f"  packets    {url}/api/v1/logs")
     click.echo(f"  analyzers  {shares}")
     click.echo(f"  durability {config.durability}{where}")
-    if waiting := distributor.stats()["pending"]:
-        click.echo(f"  waiting    {waiting:,} packets from last time")
+    if distributor.pending:
+        click.echo(f"  waiting    {distributor.pending:,} packets from last time")
     click.echo("  try        penstock replay --sample, in another terminal")
     click.echo("Ctrl-C stops it.")

@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 
 from penstock.clock import ManualClock
+from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.config import AnalyzerConfig, Config
+from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.spool import Spool
-from penstock.services.distributor.state import DeliveryFailed, Distributor
+from penstock.services.distributor.state import Distributor
 
 REFERENCE = {"a1": 0.4, "a2": 0.3, "a3": 0.2, "a4": 0.1}
 START_NS = 1_700_000_000_000_000_000
@@ -101,5 +103,5 @@ async def settled(distributor):
 
 def books(distributor):
     """The figures that must add up."""
-    stats = distributor.stats()
+    stats = figures_of(distributor)
     return {name: stats[name] for name in ("accepted", "delivered", "dead", "pending", "conservation_error")}

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 
 from penstock.services.distributor.analyzer_client import HttpAnalyzerClient
+from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.spool import Stored
-from penstock.services.distributor.state import DeliveryFailed
 
 
 def packets(n=3, size=0):

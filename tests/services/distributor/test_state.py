@@ -7,9 +7,11 @@ from collections import Counter
 import msgspec
 import pytest
 
+from penstock.services.distributor.admission import NotStored, TooFast
+from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.packets import UnreadableRequest
 from penstock.services.distributor.spool import Spool, SpoolError
-from penstock.services.distributor.state import Distributor, NotStored, TooFast
+from penstock.services.distributor.state import Distributor
 from services.distributor.fakes import (
     FakeAnalyzers,
     Times,
@@ -61,7 +63,7 @@ async def test_hundred_thousand_packets_are_shared_exactly(tmp_path, analyzers):
         requests = [body_of(1000, text="x") for _ in range(100)]
         await asyncio.gather(*(distributor.accept(request) for request in requests))
         await settled(distributor)
-        figures = distributor.stats()["analyzers"]
+        figures = figures_of(distributor)["analyzers"]
         assert {id_: one["first_assigned"] for id_, one in figures.items()} == {
             "a1": 40_000, "a2": 30_000, "a3": 20_000, "a4": 10_000,
         }  # fmt: skip
@@ -123,7 +125,7 @@ async def test_same_id_sent_again_is_accepted_and_not_delivered_twice(tmp_path, 
         assert receipt.accepted == ["p-0", "p-1", "p-2"]
         await settled(distributor)
         assert sorted(analyzers.ids()) == ["p-0", "p-1", "p-2"]
-        assert distributor.stats()["duplicates"] == 2
+        assert figures_of(distributor)["duplicates"] == 2
 
 
 async def test_same_id_sent_at_the_same_time_is_stored_once(tmp_path, analyzers):
@@ -210,7 +212,7 @@ async def test_retries_bend_no_share(tmp_path, analyzers, times):
         await settled(distributor)
         await distributor.accept(body_of(1000))
         await settled(distributor)
-        stats = distributor.stats()
+        stats = figures_of(distributor)
         assert stats["delivered"] == 2000
         assert [one["first_assigned"] for one in stats["analyzers"].values()] == [800, 600, 400, 200]
 
@@ -254,7 +256,7 @@ async def test_oldest_dead_letters_are_purged_and_counted_beyond_the_bound(tmp_p
         await distributor.clean_up()
         letters = await distributor.dead_letters(10, None)
         assert [msgspec.json.decode(body)["id"] for _, body, *_ in letters] == ["p-4", "p-3", "p-2"]
-        assert distributor.stats()["purged"] == 2
+        assert figures_of(distributor)["purged"] == 2
         assert books(distributor)["conservation_error"] == 0
 
 
@@ -322,7 +324,7 @@ async def test_packets_wait_while_no_analyzer_is_up_and_use_up_no_attempt(tmp_pa
         await until(lambda: len(analyzers.got) == 10)
         assert {retry_count for _, _, retry_count in analyzers.got} == {0}
         await settled(distributor)
-        assert sum(one["first_assigned"] for one in distributor.stats()["analyzers"].values()) == 10
+        assert sum(one["first_assigned"] for one in figures_of(distributor)["analyzers"].values()) == 10
 
 
 async def test_packets_that_nobody_could_take_survive_a_restart(tmp_path, analyzers):
@@ -333,7 +335,7 @@ async def test_packets_that_nobody_could_take_survive_a_restart(tmp_path, analyz
     async with running(tmp_path, analyzers) as distributor:
         await until(lambda: len(analyzers.got) == 10)
         await settled(distributor)
-        shares = [one["first_assigned"] for one in distributor.stats()["analyzers"].values()]
+        shares = [one["first_assigned"] for one in figures_of(distributor)["analyzers"].values()]
         assert shares == [4, 3, 2, 1]
 
 
@@ -398,7 +400,7 @@ async def test_bodies_beyond_the_memory_bound_lie_on_disk_until_they_are_deliver
         await settled(distributor)
         assert sorted(analyzers.ids()) == sorted(f"p-{n}" for n in range(100))
         assert distributor._body_bytes == 0
-        assert distributor._held_bytes == distributor._held_packets == 0
+        assert distributor.admission.bytes == distributor.admission.packets == 0
 
 
 async def test_rate_limit_refuses_whole_requests_and_says_when_to_come_back(tmp_path, analyzers, times):
@@ -441,12 +443,12 @@ async def test_full_disk_refuses_packets_and_nothing_is_counted_or_delivered(tmp
         assert books(distributor) == {
             "accepted": 0, "delivered": 0, "dead": 0, "pending": 0, "conservation_error": 0,
         }  # fmt: skip
-        assert distributor._held_packets == 0
+        assert distributor.admission.packets == 0
         spool.failing = False
         receipt = await distributor.accept(body_of(10, prefix="p"))
         assert len(receipt.accepted) == 10
         await settled(distributor)
-        shares = [one["first_assigned"] for one in distributor.stats()["analyzers"].values()]
+        shares = [one["first_assigned"] for one in figures_of(distributor)["analyzers"].values()]
         assert shares == [4, 3, 2, 1], "what was not stored has cost no share"
     finally:
         await distributor.aclose()

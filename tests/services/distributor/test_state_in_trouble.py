@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from penstock.services.distributor import state
+from penstock.services.distributor.admission import NotStored
+from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.spool import Spool, SpoolError
-from penstock.services.distributor.state import Distributor, NotStored
+from penstock.services.distributor.state import Distributor
 from services.distributor.fakes import (
     FakeAnalyzers,
     Times,
@@ -138,7 +140,7 @@ async def test_packets_stored_while_all_were_down_are_dealt_together_when_one_ri
         await until(lambda: len(analyzers.got) == 500)
         assert set(Counter(analyzers.ids()).values()) == {1}
         await settled(distributor)
-        assert distributor.stats()["analyzers"]["a2"]["first_assigned"] == 500
+        assert figures_of(distributor)["analyzers"]["a2"]["first_assigned"] == 500
     finally:
         await distributor.aclose()
 
@@ -186,22 +188,22 @@ async def test_no_counter_runs_back_while_it_is_being_stored(tmp_path, analyzers
     distributor = await started(spool, analyzers, times)
     try:
         await distributor.accept(b"[{}, {}]")
-        assert distributor.stats()["refused"] == 2
+        assert figures_of(distributor)["refused"] == 2
         spool.gate = threading.Event()
         accepting = asyncio.create_task(distributor.accept(body_of(1)))
         await asyncio.sleep(0.01)
-        assert distributor.stats()["refused"] == 2
+        assert figures_of(distributor)["refused"] == 2
         spool.gate.set()
         await accepting
-        assert distributor.stats()["refused"] == 2
+        assert figures_of(distributor)["refused"] == 2
         spool.failing = True
         await distributor.accept(b"[{}]")
         with pytest.raises(NotStored):
             await distributor.accept(body_of(1))
-        assert distributor.stats()["refused"] == 3
+        assert figures_of(distributor)["refused"] == 3
         spool.failing = False
         await distributor.accept(body_of(1))
-        assert distributor.stats()["refused"] == 3
+        assert figures_of(distributor)["refused"] == 3
     finally:
         await distributor.aclose()
 
@@ -219,8 +221,8 @@ async def test_failure_to_store_is_told_to_all_who_wait_and_leaves_no_loose_end(
         del calls, answers
         gc.collect()
         assert "never retrieved" not in caplog.text
-        assert distributor._ids_being_stored == {}
-        assert distributor._held_packets == distributor._held_bytes == 0
+        assert distributor.admission._ids_being_stored == {}
+        assert distributor.admission.packets == distributor.admission.bytes == 0
         spool.failing = False
         assert len((await distributor.accept(body_of(3, prefix="p"))).accepted) == 3
     finally:
@@ -361,9 +363,9 @@ async def test_whatever_happens_every_packet_is_delivered_once_or_dead(tmp_path,
             return books(distributor)["pending"] == 0
 
         await until(all_done)
-        figures = distributor.stats()
+        figures = figures_of(distributor)
         dead = {msgspec.json.decode(body)["id"] for _, body, *_ in await distributor.dead_letters(1000, None)}
-        assert distributor._held_packets == distributor._held_bytes == distributor._body_bytes == 0
+        assert distributor.admission.packets == distributor.admission.bytes == distributor._body_bytes == 0
 
     processed = set(analyzers.processed)
     assert set(analyzers.processed.values()) == {1}

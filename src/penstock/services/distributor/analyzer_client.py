@@ -17,9 +17,9 @@ import aiohttp
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
+from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.spool import Stored
-from penstock.services.distributor.state import DeliveryFailed
 
 __all__ = ["HttpAnalyzerClient", "PacketError", "Verdict", "packet_line"]
 

@@ -95,7 +95,7 @@ async def serve(
         await or_second_signal(distributor.drain())
     finally:
         await runner.cleanup()
-    log.info("stopped; %d packets wait for the next start", distributor.stats()["pending"])
+    log.info("stopped; %d packets wait for the next start", distributor.pending)
 
 
 async def until_told_to_stop(distributor: Distributor) -> None:

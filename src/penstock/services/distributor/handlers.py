@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from penstock.services.distributor.admission import NotStored, Receipt, TooFast
+from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.fleet import UnknownAnalyzer
 from penstock.services.distributor.packets import UnreadableRequest
-from penstock.services.distributor.state import Distributor, NotStored, Receipt, TooFast
+from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import problem
 
 __all__ = ["DISTRIBUTOR", "add_routes"]
@@ -119,7 +121,7 @@ def retry_after(seconds: float) -> dict[str, str]:
 
 async def tell_health(request: web.Request) -> web.Response:
     distributor = request.app[DISTRIBUTOR]
-    stats = distributor.stats()
+    stats = figures_of(distributor)
     return answer(
         {
             "status": distributor.status,
@@ -133,12 +135,12 @@ async def tell_health(request: web.Request) -> web.Response:
 
 async def tell_stats(request: web.Request) -> web.Response:
     distributor = request.app[DISTRIBUTOR]
-    stats = distributor.stats()
+    stats = figures_of(distributor)
     return answer(stats | {"uptime": in_go_style(distributor.uptime), "timestamp": timestamp()})
 
 
 async def list_analyzers(request: web.Request) -> web.Response:
-    analyzers = request.app[DISTRIBUTOR].stats()["analyzers"]
+    analyzers = figures_of(request.app[DISTRIBUTOR])["analyzers"]
     return answer([{"id": id_} | analyzer for id_, analyzer in analyzers.items()])
 
 
@@ -182,7 +184,7 @@ ANALYZER_METRICS = (
 
 async def tell_metrics(request: web.Request) -> web.Response:
     """The figures in the Prometheus text format 0.0.4."""
-    stats = request.app[DISTRIBUTOR].stats()
+    stats = figures_of(request.app[DISTRIBUTOR])
     lines = []
     for field, kind, what in METRICS:
         name = f"penstock_distributor_{field.removeprefix('total_')}" + (

@@ -7,25 +7,22 @@ to what is held in memory, in one place, `Distributor._apply`: what the service 
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from heapq import heappop, heappush
-from operator import attrgetter
 from time import time_ns
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-from penstock.cache import LRUCache
 from penstock.clock import NANOSECONDS, Clock, monotonic_ns
-from penstock.errors import PenstockError
-from penstock.ratelimit import TokenBucket
 from penstock.resilience import ExponentialBackoff
-from penstock.services.distributor.config import AnalyzerConfig, Config
+from penstock.services.distributor.admission import Admission, NotStored, Receipt
+from penstock.services.distributor.carrier import AnalyzerClient, DeliveryFailed
+from penstock.services.distributor.config import Config
 from penstock.services.distributor.fleet import Analyzer, Fleet
 from penstock.services.distributor.group_commit import GroupCommit
-from penstock.services.distributor.packets import NewPacket, PacketReader, Refusal
 from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
 
-__all__ = ["AnalyzerClient", "DeliveryFailed", "Distributor", "NotStored", "Receipt", "TooFast"]
+__all__ = ["Distributor"]
 
 log = logging.getLogger(__name__)
 
@@ -34,52 +31,6 @@ SPOOL_PAUSE = 1.0
 """Seconds after which a change that could not be stored is tried again."""
 HOUSEKEEPING_INTERVAL = 30.0
 """Seconds between two clean-ups of what has become too old."""
-
-
-class DeliveryFailed(PenstockError, ConnectionError):
-    """A delivery or a probe failed as a whole; the message says why in plain words."""
-
-
-class NotStored(PenstockError, RuntimeError):
-    """Nothing can be accepted now.
-
-    Attributes:
-        retry_after: seconds after which trying again makes sense.
-    """
-
-    def __init__(self, message: str, retry_after: float = 1.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class TooFast(NotStored):
-    """More packets a second than the configuration allows."""
-
-
-class AnalyzerClient(Protocol):
-    """Carries packets to analyzers."""
-
-    async def deliver(self, analyzer: AnalyzerConfig, packets: Sequence[Stored]) -> Mapping[str, str]:
-        """Delivers packets, whose bodies are there, and returns the errors of those that failed, by id.
-
-        Raises:
-            DeliveryFailed: none of them arrived, as far as one can tell.
-        """
-
-    async def probe(self, analyzer: AnalyzerConfig) -> None:
-        """Asks an analyzer whether it is well.
-
-        Raises:
-            DeliveryFailed: it is not.
-        """
-
-
-class Receipt(NamedTuple):
-    """What became of the packets of a request; each is in exactly one of the lists."""
-
-    accepted: list[str]
-    """Ids, in the order of the request."""
-    refused: list[Refusal]
 
 
 class Distributor:
@@ -112,14 +63,9 @@ class Distributor:
         self._clock = clock
         self._wall = wall
         self._started = clock()
-        self._reader = PacketReader(config)
+        self.admission = Admission(config, clock)
         self._backoff = ExponentialBackoff(
             config.retry_first, limit=max(config.retry_first, config.retry_limit)
-        )
-        self._bucket = (
-            TokenBucket(config.rate_limit, max(config.rate_limit, config.max_packets), clock=clock)
-            if config.rate_limit
-            else None
         )
         self._commits = GroupCommit(
             spool, prepare=self._prepare, apply=self._apply, timeout=config.accept_timeout
@@ -138,12 +84,7 @@ class Distributor:
         self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
         self._retry_added = asyncio.Event()
         self._delivered_before = 0  # in earlier lives
-        self._next_seq = 1
-        self._held_packets = 0  # pending ones and those being stored
-        self._held_bytes = 0
         self._body_bytes = 0  # of bodies in memory
-        self._known_ids = LRUCache[str, bool](config.dedupe_ids, ttl=config.dedupe_window, clock=clock)
-        self._ids_being_stored: dict[str, list[asyncio.Future[None]]] = {}  # and who waits for that
 
     # Starting and stopping
 
@@ -167,16 +108,10 @@ class Distributor:
         self.counters = self._spool.counters()
         self._delivered_before = self.counters["delivered"]
         self.fleet.restore_credits(self._spool.note("credits"))
-        self._next_seq = self._spool.last_seq() + 1
-        now_ms = self._wall() // MILLISECOND
-        window_ms = round(self.config.dedupe_window * 1000)
-        for id_, accepted_ms in self._spool.client_ids(now_ms - window_ms, self.config.dedupe_ids):
-            left_ms = accepted_ms + window_ms - now_ms
-            self._known_ids.set(id_, True, ttl=min(max(left_ms, 1), window_ms) / 1000)
+        self.admission.resume(self._spool, self._wall() // MILLISECOND)
         for packet in self._spool.pending():
             self._pending[packet.seq] = packet
-            self._held_packets += 1
-            self._held_bytes += packet.size
+            self.admission.came_in(packet)
             if packet.failures:
                 self._retry_later(packet)
             elif packet.analyzer in self.fleet.members:
@@ -239,77 +174,25 @@ class Distributor:
         """
         if self.draining:
             raise NotStored("the distributor is shutting down", self.config.drain_timeout)
-        packets, refused = self._reader.read(body)
-        if packets and self._bucket is not None and not self._bucket.allow(len(packets)):
-            wait = self._bucket.retry_after(len(packets))
-            raise TooFast(f"at most {self.config.rate_limit:g} packets a second are taken", wait)
-
-        accepted: list[str] = []
-        fresh: list[Stored] = []
-        stored_by_others: list[asyncio.Future[None]] = []
-        for packet in packets:
-            if packet.id_is_clients and self._is_known(packet.id, stored_by_others):
-                accepted.append(packet.id)
-                self._count("duplicates")
-            elif full := self._what_is_full(packet):
-                refused.append(Refusal(packet.index, packet.id, "queue_full", full))
-            else:
-                accepted.append(packet.id)
-                fresh.append(self._hold(packet))
-        self._count("refused", len(refused))
+        admitted = self.admission.admit(body)
+        self._count("duplicates", admitted.duplicates)
+        self._count("refused", len(admitted.receipt.refused))
         try:
-            if stored_by_others:
-                waits = stored_by_others + ([self._store_new(fresh)] if fresh else [])
+            if admitted.waits:
+                waits = admitted.waits + ([self._store_new(admitted.fresh)] if admitted.fresh else [])
                 await asyncio.wait_for(asyncio.gather(*waits), self.config.accept_timeout)
-            elif fresh:
-                await self._store_new(fresh)
+            elif admitted.fresh:
+                await self._store_new(admitted.fresh)
         except SpoolError as error:
             raise NotStored(str(error)) from None
         except TimeoutError:
             raise NotStored(f"the packets were not stored within {self.config.accept_timeout:g} s") from None
-        refused.sort(key=attrgetter("index"))
-        return Receipt(accepted, refused)
-
-    def _is_known(self, id_: str, stored_by_others: list[asyncio.Future[None]]) -> bool:
-        """Whether a packet of this id was accepted in the window, or is being stored for another request."""
-        waiting = self._ids_being_stored.get(id_)
-        if waiting is None:
-            return id_ in self._known_ids
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(future)
-        stored_by_others.append(future)
-        return True
-
-    def _what_is_full(self, packet: NewPacket) -> str:
-        """Which bound the packet would break, in words; empty when it fits."""
-        config = self.config
-        if self._held_packets >= config.max_pending:
-            return f"{config.max_pending} packets are waiting already, the most that are held"
-        if self._held_bytes + len(packet.body) > config.max_pending_bytes:
-            return (
-                f"{self._held_bytes} bytes are waiting already, at most {config.max_pending_bytes} are held"
-            )
-        return ""
-
-    def _hold(self, packet: NewPacket) -> Stored:
-        stored = Stored(
-            self._next_seq, packet.id, packet.messages, len(packet.body), packet.body, packet.id_is_clients
-        )
-        self._next_seq += 1
-        self._held_packets += 1
-        self._held_bytes += stored.size
-        if stored.id_is_clients:
-            self._ids_being_stored[stored.id] = []
-        return stored
+        return admitted.receipt
 
     def _store_new(self, packets: list[Stored]) -> asyncio.Future[None]:
         messages = sum(packet.messages for packet in packets)
         counters = Counter(accepted=len(packets), messages_accepted=messages)
         return self._commits.submit(Change(accepted=packets, counters=counters), hurried=True)
-
-    def _release(self, packet: Stored) -> None:
-        self._held_packets -= 1
-        self._held_bytes -= packet.size
 
     # Storing
 
@@ -332,11 +215,7 @@ class Distributor:
         for packet in change.accepted + change.assigned:
             packet.analyzer = None
         for packet in change.accepted:
-            self._release(packet)
-            if packet.id_is_clients:
-                for waiting in self._ids_being_stored.pop(packet.id):
-                    if not waiting.done():
-                        waiting.set_exception(error)
+            self.admission.not_stored(packet, error)
 
     def _apply(self, change: Change) -> None:
         """Makes what is held in memory agree with what has just been stored."""
@@ -346,11 +225,7 @@ class Distributor:
             self._pending[packet.seq] = packet
             self._body_bytes += packet.size
             self._drop_body_beyond_bound(packet)
-            if packet.id_is_clients:
-                self._known_ids.set(packet.id, True)
-                for waiting in self._ids_being_stored.pop(packet.id):
-                    if not waiting.done():
-                        waiting.set_result(None)
+            self.admission.stored(packet)
             self._queue_or_set_aside(packet)
         for packet in change.assigned:
             self._queue_or_set_aside(packet)
@@ -376,7 +251,7 @@ class Distributor:
         del self._pending[packet.seq]
         if packet.body is not None:
             self._body_bytes -= packet.size
-        self._release(packet)
+        self.admission.went_out(packet)
 
     async def _record(self, change: Change) -> None:
         """Stores what has happened already; a spool that fails is asked again until it succeeds."""
@@ -571,7 +446,7 @@ class Distributor:
 
     async def clean_up(self) -> None:
         """Forgets client ids that are older than the window, and the oldest dead letters beyond the bound."""
-        self._known_ids.expire()
+        self.admission.forget_old_ids()
         before_ms = self._wall() // MILLISECOND - round(self.config.dedupe_window * 1000)
         excess = self.counters["dead"] - self.counters["purged"] - self.config.max_dead_letters
         try:
@@ -611,60 +486,19 @@ class Distributor:
         """Dead letters as `Spool.dead_letters` gives them."""
         return await self._commits.read(lambda: self._spool.dead_letters(limit, before))
 
-    def stats(self) -> dict[str, Any]:
-        """Every figure there is, since the spool was made, by the names that the REST API uses."""
-        count = self.counters + self._unsaved + self._saving
-        deliveries = sum(analyzer.deliveries for analyzer in self.fleet.members.values())
-        slots = len(self.fleet.members) * self.config.concurrency
-        pending = len(self._pending)
-        return {
-            "total_packets_received": count["accepted"],
-            "total_messages_routed": count["messages_routed"],
-            "active_analyzers": len(self.fleet.up),
-            "packet_channel_util_percent": percent(self._held_packets, self.config.max_pending),
-            "result_channel_util_percent": percent(deliveries, slots),
-            "retry_channel_util_percent": percent(len(self._retries), self.config.max_pending),
-            "uptime_seconds": round(self.uptime, 3),
-            "status": self.status,
-            "draining": self.draining,
-            "durability": self.config.durability,
-            "accepted": count["accepted"],
-            "messages_accepted": count["messages_accepted"],
-            "delivered": count["delivered"],
-            "dead": count["dead"],
-            "purged": count["purged"],
-            "pending": pending,
-            "retrying": len(self._retries),
-            "retries": count["retries"],
-            "refused": count["refused"],
-            "duplicates": count["duplicates"],
-            "conservation_error": count["accepted"] - count["delivered"] - count["dead"] - pending,
-            "analyzers": self._analyzer_stats(count),
-        }
+    def counted(self) -> Counter[str]:
+        """Every count since the spool was made, the last ones included, which are not stored yet."""
+        return self.counters + self._unsaved + self._saving
 
-    def _analyzer_stats(self, count: Counter[str]) -> dict[str, dict[str, Any]]:
-        assigned = {id_: count[f"first_assigned:{id_}"] for id_ in self.fleet.members}
-        total = sum(assigned.values())
-        targets = self.fleet.target_shares
-        return {
-            id_: {
-                "name": analyzer.config.name or id_,
-                "url": analyzer.config.public_url,
-                "is_healthy": analyzer.is_up,
-                "held_down": analyzer.held_down,
-                "processed_count": count[f"processed:{id_}"],
-                "error_count": count[f"errors:{id_}"],
-                "weight": analyzer.config.weight,
-                "target_share": targets[id_],
-                "first_assigned": assigned[id_],
-                "share": assigned[id_] / total if total else 0.0,
-                "share_error_packets": round(assigned[id_] - targets[id_] * total, 3),
-                "queued": len(analyzer.queue),
-                "in_flight": analyzer.in_flight,
-                "last_error": analyzer.last_error,
-            }
-            for id_, analyzer in self.fleet.members.items()
-        }
+    @property
+    def pending(self) -> int:
+        """Packets that are neither delivered nor given up."""
+        return len(self._pending)
+
+    @property
+    def retrying(self) -> int:
+        """Pending packets that wait to be tried again."""
+        return len(self._retries)
 
 
 async def ended(tasks: set[asyncio.Task[None]]) -> None:
@@ -674,7 +508,3 @@ async def ended(tasks: set[asyncio.Task[None]]) -> None:
         task.cancel()
     if running:
         await asyncio.wait(running)
-
-
-def percent(part: float, whole: float) -> float:
-    return round(100 * part / whole, 1)
