@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from penstock.errors import PenstockError
 from penstock.services.distributor.analyzer_client import HttpAnalyzerClient
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.handlers import DISTRIBUTOR, add_routes
-from penstock.services.distributor.simulated import start_reference_fleet
+from penstock.services.distributor.simulated import start_reference_fleet, url_of
 from penstock.services.distributor.spool import Spool
 from penstock.services.distributor.state import Distributor
-from penstock.services.problem_details import problems_for_http_errors
+from penstock.services.problem_details import ProblemRunner, problems_for_http_errors
 from penstock.services.stop_signal import stop_signal
 
 __all__ = ["CannotListen", "create_app", "serve"]
@@ -43,19 +44,19 @@ def create_app(config: Config) -> web.Application:
     add_routes(app.router)
 
     async def run_distributor(app: web.Application) -> AsyncIterator[None]:
-        runners: list[web.AppRunner] = []
-        settings = config
-        if not settings.analyzers:
-            runners, analyzers = await start_reference_fleet(config.simulation)
-            settings = msgspec.structs.replace(config, analyzers=tuple(analyzers))
-        async with HttpAnalyzerClient(settings) as client:
-            distributor = Distributor(settings, Spool(Path(config.data_dir), config.durability), client)
-            app[DISTRIBUTOR] = distributor
+        async with AsyncExitStack() as stack:
+            settings = config
+            if not settings.analyzers:
+                runners, analyzers = await start_reference_fleet(config.simulation)
+                for runner in runners:
+                    stack.push_async_callback(runner.cleanup)
+                settings = msgspec.structs.replace(config, analyzers=tuple(analyzers))
+            client = await stack.enter_async_context(HttpAnalyzerClient(settings))
+            spool = stack.enter_context(Spool(Path(config.data_dir), config.durability))
+            app[DISTRIBUTOR] = distributor = Distributor(settings, spool, client)
+            stack.push_async_callback(distributor.aclose)
             await distributor.start()
             yield
-            await distributor.aclose()
-        for runner in runners:
-            await runner.cleanup()
 
     app.cleanup_ctx.append(run_distributor)
     return app
@@ -77,7 +78,7 @@ async def serve(
         SpoolError: the data folder cannot be used.
     """
     app = create_app(config)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = ProblemRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=1024)
@@ -88,8 +89,7 @@ async def serve(
                 f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another --port"
             ) from None
         distributor = app[DISTRIBUTOR]
-        host, port = runner.addresses[0][:2]
-        announce(f"http://{host}:{port}", distributor)
+        announce(url_of(runner.addresses[0]), distributor)
         await until_told_to_stop(distributor)
         log.info("draining: deliveries under way get %g s", config.drain_timeout)
         await or_second_signal(distributor.drain())

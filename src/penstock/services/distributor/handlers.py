@@ -13,6 +13,7 @@ from penstock.services.distributor.admission import NotStored, Receipt, TooFast
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.fleet import UnknownAnalyzer
 from penstock.services.distributor.packets import UnreadableRequest
+from penstock.services.distributor.spool import SpoolError
 from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import problem
 
@@ -52,13 +53,14 @@ async def submit_packets(request: web.Request) -> web.Response:
     if wrong := wrong_content(request):
         return wrong
     distributor = request.app[DISTRIBUTOR]
+    limit = distributor.config.max_body_bytes
+    too_large = f"the body must be at most {limit} bytes after decompression; send fewer packets"
+    if (request.content_length or 0) > limit:
+        return problem(413, too_large)
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        limit = distributor.config.max_body_bytes
-        return problem(413, f"the body must be at most {limit} bytes after decompression; send fewer packets")
-    except (web.RequestPayloadError, ValueError) as error:
-        return problem(400, f"the body could not be read: {error}")
+        return problem(413, too_large)
     try:
         receipt = await distributor.accept(body)
     except UnreadableRequest as error:
@@ -234,7 +236,10 @@ async def list_dead_letters(request: web.Request) -> web.Response:
         before = bounded_query(request, "before", 1 << 62, 1, 1 << 62)
     except ValueError as error:
         return problem(400, str(error))
-    letters = await request.app[DISTRIBUTOR].dead_letters(limit, before)
+    try:
+        letters = await request.app[DISTRIBUTOR].dead_letters(limit, before)
+    except SpoolError as error:
+        return problem(503, str(error), headers=retry_after(1))
     return answer(
         [
             {
@@ -282,7 +287,7 @@ def timestamp(unix: float | None = None) -> str:
 
 def in_go_style(seconds: float) -> str:
     """A duration as the reference prints it: 5m23.891s."""
-    hours, rest = divmod(seconds, 3600)
+    hours, rest = divmod(round(seconds, 3), 3600)
     minutes, rest = divmod(rest, 60)
     text = f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
     if hours:

@@ -10,14 +10,16 @@ real. Four of them are what the distributor starts when it is told of no others.
 """
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from penstock.services.distributor.analyzer_client import PacketError, Verdict
 from penstock.services.distributor.config import AnalyzerConfig, Simulation
-from penstock.services.problem_details import problem, problems_for_http_errors
+from penstock.services.problem_details import ProblemRunner, problem, problems_for_http_errors
 
 __all__ = [
     "REFERENCE_FLEET",
@@ -25,6 +27,7 @@ __all__ = [
     "create_analyzer_app",
     "start_analyzer",
     "start_reference_fleet",
+    "url_of",
 ]
 
 REFERENCE_FLEET = (
@@ -127,11 +130,20 @@ async def start_analyzer(
     simulation: Simulation, host: str = "127.0.0.1", port: int = 0
 ) -> tuple[web.AppRunner, str]:
     """Starts a simulated analyzer; returns what stops it (`cleanup()`) and the URL that takes packets."""
-    runner = web.AppRunner(create_analyzer_app(simulation), access_log=None)
+    runner = ProblemRunner(create_analyzer_app(simulation), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    bound = runner.addresses[0]
-    return runner, f"http://{bound[0]}:{bound[1]}/packets"
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner, f"{url_of(runner.addresses[0])}/packets"
+
+
+def url_of(address: Sequence[Any]) -> str:
+    """The URL of a socket's address, IPv4 or IPv6."""
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def start_reference_fleet(simulation: Simulation) -> tuple[list[web.AppRunner], list[AnalyzerConfig]]:
