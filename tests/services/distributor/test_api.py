@@ -95,7 +95,7 @@ def checked(answer, status, body):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts services with these settings; each ends with its books in order and nothing of the refused kept."""
+    """Starts services with these settings; each ends with books in order and nothing of the refused."""
 
     class Started:
         def __init__(self, **settings):
@@ -243,7 +243,7 @@ async def test_spool_that_cannot_be_read_is_a_503(service, monkeypatch):
 
 
 async def test_fault_of_ours_is_a_500_without_its_insides_and_logged(service, monkeypatch, caplog):
-    monkeypatch.setattr(service.distributor, "stats", lambda: 1 / 0)
+    monkeypatch.setattr(service.distributor, "counted", lambda: 1 / 0)
     detail = (await service.get("/api/v1/stats", 500)).json["detail"]
     monkeypatch.undo()
     assert "not in the request" in detail
@@ -257,7 +257,8 @@ async def test_fault_of_ours_is_a_500_without_its_insides_and_logged(service, mo
 async def test_each_packet_has_its_own_outcome(service):
     long = {"id": "long", "messages": [{"message": "x" * 10_001}]}
     packets = [
-        {"id": "a", "messages": [{"message": "x"}]}, {"messages": []}, long, {"id": "a", **SAMPLE[0]}, SAMPLE[0],
+        {"id": "a", "messages": [{"message": "x"}]}, {"messages": []}, long,
+        {"id": "a", **SAMPLE[0]}, SAMPLE[0],
     ]  # fmt: skip
     answer = (await service.logs(packets, 207)).json
     assert (answer["total_packets"], answer["successful"], answer["failed"]) == (5, 2, 3)
@@ -315,7 +316,8 @@ async def test_shutting_down_is_a_503_and_not_ready(service):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "must be JSON"), (b"[", "must be JSON"), (b"hello", "must be JSON"), (b"{}", "must be an array"),
+        (b"", "must be JSON"), (b"[", "must be JSON"), (b"hello", "must be JSON"),
+        (b"{}", "must be an array"),
         (b"[]", "must carry 1 to 1000 packets, got 0"), (b"\xff", "must be JSON"), (b"[{}]x", "must be JSON"),
         (b"[" * 50_000, "nested too deeply"), (b"[" + b"1," * 1000 + b"1]", "1 to 1000 packets, got 1001"),
     ],
@@ -414,7 +416,8 @@ async def test_expect_100_continue_is_answered_before_the_body_comes(service):
 @pytest.mark.parametrize(
     "request_",
     [
-        b"\x00\x01\x02\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",         b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
         b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
@@ -438,7 +441,7 @@ async def test_what_is_no_http_is_a_problem_too_and_leaves_no_noise_in_the_log(s
 
 async def test_client_that_hangs_up_in_the_middle_of_its_body_leaves_nothing(service, caplog):
     for cut in (1, len(GOOD) // 2, len(GOOD) - 1):
-        reader, writer = await service.connect()
+        _, writer = await service.connect()
         request = post(GOOD)
         writer.write(request[: len(request) - len(GOOD) + cut])
         await writer.drain()
