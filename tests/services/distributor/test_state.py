@@ -357,8 +357,8 @@ async def test_share_error_stays_below_two_packets_while_analyzers_come_and_go(t
             distributor.control_health(distributor.fleet[id_], True)
             await distributor.accept(body_of(7))
         await settled(distributor)
-        credits_ = distributor.fleet._shares.credits()
-        assert max(map(abs, credits_.values())) < 2
+        analyzers_ = figures_of(distributor)["analyzers"].values()
+        assert max(abs(one["share_error_packets"]) for one in analyzers_) < 2
         assert books(distributor) == {
             "accepted": 1400, "delivered": 1400, "dead": 0, "pending": 0, "conservation_error": 0,
         }  # fmt: skip

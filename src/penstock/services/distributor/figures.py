@@ -45,7 +45,7 @@ def analyzer_figures(distributor: Distributor, count: Counter[str]) -> dict[str,
     fleet = distributor.fleet
     assigned = {id_: count[f"first_assigned:{id_}"] for id_ in fleet.members}
     total = sum(assigned.values())
-    targets = fleet.target_shares
+    targets, ahead = fleet.target_shares, fleet.ahead
     return {
         id_: {
             "name": analyzer.config.name or id_,
@@ -58,7 +58,7 @@ def analyzer_figures(distributor: Distributor, count: Counter[str]) -> dict[str,
             "target_share": targets[id_],
             "first_assigned": assigned[id_],
             "share": assigned[id_] / total if total else 0.0,
-            "share_error_packets": round(assigned[id_] - targets[id_] * total, 3),
+            "share_error_packets": round(ahead[id_], 3),
             "queued": len(analyzer.queue),
             "in_flight": analyzer.in_flight,
             "last_error": analyzer.last_error,

@@ -115,6 +115,11 @@ class Fleet:
         """What each should get of all first assignments while all are up, 0 to 1."""
         return {id_: weight / self._shares.total for id_, weight in self._shares.weights.items()}
 
+    @property
+    def ahead(self) -> dict[str, float]:
+        """Packets that each has had beyond what was its share while it was up; below 0: fewer."""
+        return {id_: -float(owed) for id_, owed in self._shares.credits().items()}
+
     # Who gets the next packet
 
     def assign(self, n: int) -> list[str]:
