@@ -16,7 +16,15 @@ from penstock.services.distributor.state import Distributor
 __all__ = ["command"]
 
 
-@click.command("distribute")
+EXAMPLES = """\b
+Examples:
+  penstock distribute --port 9000 --data-dir /var/lib/penstock
+  penstock distribute --analyzer a=http://10.0.0.7:9000/packets@60 \\
+                      --analyzer b=http://10.0.0.8:9000/packets@40
+"""
+
+
+@click.command("distribute", epilog=EXAMPLES)
 @click.option(
     "--config",
     "config_file",
@@ -24,7 +32,12 @@ __all__ = ["command"]
     help="TOML file with any setting; flags and the environment win over it.",
 )
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on, 0 for a free one.  [default: 8080]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port to listen on, 0 for a free one.  [default: 8080]",
+)
 @click.option("--data-dir", help="Folder of the spool.  [default: penstock-data]")
 @click.option(
     "--durability",
@@ -53,16 +66,13 @@ __all__ = ["command"]
 )
 def command(config_file: Path | None, analyzers: tuple[str, ...], processing_time: float | None,
             failure_rate: float | None, **flags: Any) -> None:  # fmt: skip
-    r"""Serve the logs distributor.
+    """Serve the logs distributor.
 
     It takes packets of log messages on POST /api/v1/logs, answers when they are on disk, and deals
     them to the analyzers by their weights. A page at / shows it at work. Ctrl-C or SIGTERM lets
     deliveries under way finish; what waits is delivered after the next start.
 
-    \b
     Settings come from --config, then PENSTOCK_DISTRIBUTOR_* variables, then flags.
-    Example: penstock distribute --analyzer a=http://10.0.0.7:9000/packets@60 \\
-                                 --analyzer b=http://10.0.0.8:9000/packets@40
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:

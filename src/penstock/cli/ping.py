@@ -33,7 +33,15 @@ class CannotGoOn(click.ClickException):
     exit_code = 2
 
 
-@click.command("ping", no_args_is_help=True)
+EXAMPLES = """\b
+Examples:
+  penstock ping https://example.com https://example.org/health
+  penstock ping --urls-file urls.txt --concurrency 64 --csv results.csv
+  grep -o 'https://[^ ]*' notes | penstock ping --urls-file - --retries 2
+"""
+
+
+@click.command("ping", no_args_is_help=True, epilog=EXAMPLES)
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @click.option(
     "--urls-file",
@@ -82,17 +90,11 @@ def command(
     csv_path: str | None,
     json_path: str | None,
 ) -> None:
-    r"""GET every URL once, show a line for each as it ends, and a summary.
+    """GET every URL once, show a line for each as it ends, and a summary.
 
     Every URL gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
     connecting to the last byte of the last attempt, in milliseconds; up to 1 MiB of a body is read and up
     to 10 redirects are followed.
-
-    \b
-    Examples:
-      penstock ping https://example.com https://example.org/health
-      penstock ping --urls-file urls.txt --concurrency 64 --csv results.csv
-      grep -o 'https://[^ ]*' notes | penstock ping --urls-file - --retries 2
 
     Exit code: 0 when every URL answered with a status below 400, 1 when one did not, 2 when the command
     was wrong or a file could not be read or written, 130 after Ctrl-C (the files then hold what was done).
