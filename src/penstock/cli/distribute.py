@@ -15,6 +15,8 @@ from penstock.services.distributor.state import Distributor
 
 __all__ = ["command"]
 
+LINE = 80 - len("  analyzers  ")
+
 
 EXAMPLES = """\b
 Examples:
@@ -101,18 +103,28 @@ def as_settings(text: str) -> dict[str, Any]:
 def announce(url: str, distributor: Distributor) -> None:
     """The lines that a person wants to see first."""
     config = distributor.config
-    twins = {"c": "compiled", "py": "pure Python (no compiled twins were built, or PENSTOCK_IMPL=py)"}
-    shares = ", ".join(
+    twins = {"c": "compiled", "py": "pure Python: none were compiled, or PENSTOCK_IMPL=py"}
+    shares = [
         f"{analyzer.config.name or id_} {distributor.fleet.target_shares[id_]:.0%}"
         for id_, analyzer in distributor.fleet.members.items()
-    )
+    ]
     where = f", kept in {config.data_dir}/" if config.durability != "memory" else ""
     click.echo(f"penstock {penstock.__version__}, hot paths {twins[penstock.implementation]}")
     click.echo(f"  page       {url}/")
     click.echo(f"  packets    {url}/api/v1/logs")
-    click.echo(f"  analyzers  {shares}")
+    click.echo(f"  analyzers  {listed(shares)}")
     click.echo(f"  durability {config.durability}{where}")
     if distributor.pending:
         click.echo(f"  waiting    {distributor.pending:,} packets from last time")
     click.echo("  try        penstock replay --sample, in another terminal")
     click.echo("Ctrl-C stops it.")
+
+
+def listed(items: list[str]) -> str:
+    """Items with commas, as many as fit the line; the others are counted."""
+    for count in range(len(items), 0, -1):
+        others = f" and {len(items) - count} more" if count < len(items) else ""
+        text = ", ".join(items[:count]) + others
+        if len(text) <= LINE:
+            break
+    return text

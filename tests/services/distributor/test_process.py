@@ -1,0 +1,284 @@
+"""The real commands as processes: what they print, how they start, stop and refuse to."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+
+import aiohttp
+import pytest
+
+from services.distributor.processes import Books, all_delivered, analyzers, distributor, stats
+
+WEIGHTS = {"a1": 0.4, "a2": 0.3, "a3": 0.2, "a4": 0.1}
+AT_ONCE = {"linger": 0, "simulation": {"processing_time": 0, "failure_rate": 0}}
+
+
+async def run(*arguments, env=None):
+    """Runs `penstock` to its end: exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock", *arguments, env=os.environ | (env or {}),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def fits(text):
+    return all(len(line) <= 80 for line in text.splitlines())
+
+
+async def send(session, url, packets):
+    async with session.post(f"{url}/api/v1/logs", json=packets) as answer:
+        assert answer.status == 202, await answer.read()
+        return (await answer.json())["processed_packets"]
+
+
+def packets(n, prefix):
+    return [{"id": f"{prefix}-{i}", "messages": [{"message": "x"}]} for i in range(n)]
+
+
+# Starting
+
+
+@pytest.mark.parametrize("impl", ["c", "py"])
+async def test_start_tells_where_everything_is_in_80_columns(tmp_path, monkeypatch, impl):
+    monkeypatch.setenv("PENSTOCK_IMPL", impl)
+    async with distributor(tmp_path, AT_ONCE, "--durability", "os") as process:
+        assert fits(process.output.replace(str(tmp_path), "/data"))
+        assert f"page       {process.url}/" in process.output
+        assert f"packets    {process.url}/api/v1/logs" in process.output
+        shares = "Analyzer A 40%, Analyzer B 30%, Analyzer C 20%, Analyzer D 10%"
+        assert f"analyzers  {shares}" in process.output
+        assert f"durability os, kept in {tmp_path}/data/" in process.output
+        assert ("compiled" if impl == "c" else "pure Python") in process.output
+
+
+async def test_many_analyzers_are_counted_and_not_all_listed(tmp_path):
+    fleet = [{"id": f"analyzer-number-{n}", "url": "http://127.0.0.1:9/"} for n in range(64)]
+    async with distributor(tmp_path, {"analyzers": fleet}) as process:
+        assert fits(process.output.replace(str(tmp_path), "/data"))
+        assert "more" in process.output
+
+
+async def test_default_fleet_takes_packets_at_once(tmp_path):
+    async with distributor(tmp_path, AT_ONCE) as process, aiohttp.ClientSession() as session:
+        await send(session, process.url, packets(10, "p"))
+        figures = await all_delivered(session, process.url)
+        assert [one["processed_count"] for one in figures["analyzers"].values()] == [4, 3, 2, 1]
+        process.terminate()
+        assert await process.ended() == 0
+
+
+async def test_listens_on_ipv6_and_says_so(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock", "distribute", "--host", "::1", "--port", "0",
+        "--durability", "memory", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30):
+            await process.stdout.readline()
+            url = (await process.stdout.readline()).decode().split()[-1]
+            assert re.fullmatch(r"http://\[::1\]:\d+/", url)
+            async with aiohttp.ClientSession() as session, session.get(f"{url}livez") as answer:
+                assert answer.status == 200
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+# Shares
+
+
+async def test_thousand_packets_are_shared_exactly_by_the_analyzers_own_books(tmp_path):
+    books = Books()
+    async with (
+        analyzers(books, WEIGHTS) as fleet,
+        distributor(tmp_path, {"analyzers": fleet}) as process,
+        aiohttp.ClientSession() as session,
+    ):
+        sizes = [1, 99, 250, 3, 147, 500]
+        await asyncio.gather(*(send(session, process.url, packets(n, f"r{i}")) for i, n in enumerate(sizes)))
+        figures = await all_delivered(session, process.url)
+    assert books.by_analyzer == {"a1": 400, "a2": 300, "a3": 200, "a4": 100}
+    assert len(books.processed) == sum(books.processed.values()) == 1000
+    assert figures["conservation_error"] == 0
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_finishes_deliveries_and_the_next_start_delivers_the_rest_once(tmp_path, number):
+    books = Books()
+    books.delay = 0.3
+    settings = {"batch_packets": 10, "concurrency": 1}
+    async with analyzers(books, WEIGHTS) as fleet, aiohttp.ClientSession() as session:
+        settings["analyzers"] = fleet
+        async with distributor(tmp_path, settings) as process:
+            ids = await send(session, process.url, packets(1000, "p"))
+            await asyncio.sleep(0.1)  # the first deliveries are under way
+            process.process.send_signal(number)
+            assert await process.ended() == 0
+        delivered = sum(books.processed.values())
+        assert 0 < delivered < 1000
+        books.delay = 0
+        async with distributor(tmp_path, settings) as process:
+            assert f"{1000 - delivered} packets from last time" in process.output
+            figures = await all_delivered(session, process.url)
+    assert set(books.processed) == set(ids)
+    assert set(books.processed.values()) == {1}
+    assert (figures["accepted"], figures["delivered"], figures["conservation_error"]) == (1000, 1000, 0)
+    assert books.by_analyzer == {"a1": 400, "a2": 300, "a3": 200, "a4": 100}
+
+
+async def test_second_signal_ends_the_waiting_for_deliveries(tmp_path):
+    settings = {
+        "simulation": {"processing_time": 60},
+        "drain_timeout": 60,
+        "analyzer_timeout": 100,
+        "linger": 0,
+    }
+    async with distributor(tmp_path, settings) as process, aiohttp.ClientSession() as session:
+        await send(session, process.url, packets(10, "p"))
+        async with asyncio.timeout(10):
+            while not any(
+                one["in_flight"] for one in (await stats(session, process.url))["analyzers"].values()
+            ):
+                await asyncio.sleep(0.01)
+        process.terminate()
+        await asyncio.sleep(1.5)
+        assert process.process.returncode is None, "it waits for the deliveries"
+        async with session.get(f"{process.url}/readyz") as answer:
+            assert answer.status == 503
+        process.terminate()
+        async with asyncio.timeout(10):
+            assert await process.ended() == 0
+
+
+# Refusing to start: one line that says what to do, and exit code 1 or 2
+
+
+def refused(result, *words, code=1):
+    status, out, err = result
+    assert (status, out) == (code, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in last
+
+
+async def test_port_in_use_is_told_in_a_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = await run("distribute", "--port", port, "--data-dir", str(tmp_path))
+        refused(result, f"cannot listen on 127.0.0.1:{port}: ", "in use; choose another --port")
+        result = await run("analyzer", "--port", port)
+        refused(result, f"cannot listen on 127.0.0.1:{port}: ", "in use")
+
+
+async def test_data_folder_of_another_distributor_is_left_alone(tmp_path):
+    async with distributor(tmp_path, AT_ONCE) as process:
+        result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "data"))
+        refused(result, "is in use by another distributor; stop that one or choose another folder")
+        process.terminate()
+        assert await process.ended() == 0
+
+
+async def test_data_folder_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "file"))
+    refused(result, f"the data folder {tmp_path}/file cannot be used: File exists")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "spool.sqlite3").write_bytes(b"no database at all" * 100)
+    result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    refused(result, "file is not a database; move the file away or choose another folder")
+
+
+async def test_host_that_is_not_ours_is_told_in_a_line(tmp_path):
+    for host in ("192.0.2.1", "no such host"):
+        arguments = ("--host", host, "--port", "0", "--data-dir", str(tmp_path))
+        refused(await run("distribute", *arguments), f"cannot listen on {host}:0: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("port = ", "no valid TOML"),
+        ("prot = 1", "unknown field `prot`"),
+        ("port = 99999", "<= 65535 - at `$.port`"),
+        ('analyzers = [{id = "a", url = "x"}]', "must be an http:// or https:// URL, got 'x'"),
+    ],
+)
+async def test_wrong_configuration_is_told_with_its_file(tmp_path, text, words):
+    file = tmp_path / "distributor.toml"
+    file.write_text(text)
+    refused(await run("distribute", "--config", str(file)), f"Error: {file}: ", words)
+
+
+async def test_wrong_variable_and_wrong_flag_are_told_by_name():
+    result = await run("distribute", env={"PENSTOCK_DISTRIBUTOR_PORT": "many"})
+    refused(result, "Error: PENSTOCK_DISTRIBUTOR_PORT: Expected `int`")
+    refused(await run("distribute", "--port", "70000"), "Error: --port: Expected `int` <= 65535")
+    refused(await run("distribute", "--failure-rate", "2"), "--simulation", "failure_rate")
+    refused(await run("distribute", "--analyzer", "a=ftp://h/@1"), "must be an http:// or https:// URL")
+    refused(await run("analyzer", "--failure-rate", "2"), "failure_rate")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--port", "x"), "'x' is not a valid integer"),
+        (("--durability", "disk"), "'disk' is not one of"),
+        (("--analyzer", "nonsense"), "must be ID=URL@WEIGHT, got 'nonsense'"),
+        (("--analyzer", "a=http://h/"), "must be ID=URL@WEIGHT"),
+        (("--config", "/no/such/file"), "does not exist"),
+        (("--colour", "red"), "No such option"),
+        (("extra",), "unexpected extra argument"),
+    ],
+)
+async def test_wrong_usage_is_told_with_exit_code_2(arguments, words):
+    refused(await run("distribute", *arguments), words, code=2)
+
+
+# The analyzer alone, and help
+
+
+async def test_analyzer_starts_takes_packets_and_stops():
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock", "analyzer", "--port", "0", "--processing-time", "0",
+        "--failure-rate", "0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+            line = (await process.stdout.readline()).decode()
+            url = re.fullmatch(r"analyzer takes packets at (http://127\.0\.0\.1:\d+/packets)\n", line)[1]
+            async with session.post(url, data=b'{"id":"p","messages":[{},{}]}\n') as answer:
+                assert await answer.json() == {"failed": []}
+            process.send_signal(signal.SIGTERM)
+            assert await process.communicate() == (b"", b"")
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["analyzer", "distribute", "ping", "replay"]),
+        (("distribute",), ["--config", "PENSTOCK_DISTRIBUTOR_*", "Ctrl-C", "Example: penstock", "@60"]),
+        (("analyzer",), ["POST /fail", "GET /stats", "--seed", "9000"]),
+    ],
+)  # fmt: skip
+async def test_help_teaches_in_80_columns(command, words):
+    status, out, err = await run(*command, "--help", env={"COLUMNS": "80"})
+    assert (status, err) == (0, "")
+    assert fits(out), [line for line in out.splitlines() if len(line) > 80]
+    for word in words:
+        assert word in out
