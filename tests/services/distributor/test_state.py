@@ -328,10 +328,12 @@ async def test_packets_wait_while_no_analyzer_is_up_and_use_up_no_attempt(tmp_pa
 
 
 async def test_packets_that_nobody_could_take_survive_a_restart(tmp_path, analyzers):
-    async with running(tmp_path, analyzers) as distributor:
-        for analyzer in distributor.fleet.members.values():
-            distributor.control_health(analyzer, False)
+    async with running(tmp_path, analyzers, probes_to_fall=1) as distributor:
+        await until(lambda: analyzers.probes == 4)
+        analyzers.ill = dict.fromkeys(distributor.fleet.members, "no answer")
+        await distributor.check_health()
         await distributor.accept(body_of(10, prefix="p"))
+        analyzers.ill = {}
     async with running(tmp_path, analyzers) as distributor:
         await until(lambda: len(analyzers.got) == 10)
         await settled(distributor)

@@ -264,6 +264,25 @@ async def test_pending_packets_of_an_analyzer_that_is_gone_go_to_the_others(tmp_
         assert {name for name, _, retry_count in analyzers.got if retry_count} == {"new"}
 
 
+async def test_what_a_person_holds_down_stays_down_over_a_restart_until_put_back(tmp_path, analyzers):
+    async with running(tmp_path, analyzers) as distributor:
+        for id_ in ("a1", "a2"):
+            distributor.control_health(distributor.fleet[id_], False)
+        distributor.control_health(distributor.fleet["a2"], True)
+        await until(lambda: distributor._spool.note("held_down") == ["a1"])
+    async with running(tmp_path, analyzers, weights={"a1": 1, "a2": 1}) as distributor:
+        await distributor.check_health()
+        assert distributor.fleet.held_down == ["a1"]
+        assert not distributor.fleet["a1"].is_up
+        await distributor.accept(body_of(4, prefix="p"))
+        await settled(distributor)
+        assert len(analyzers.ids("a2")) == len(analyzers.ids()) == 4
+        distributor.control_health(distributor.fleet["a1"], True)
+        await until(lambda: distributor._spool.note("held_down") == [])
+    async with running(tmp_path, analyzers, weights={"a2": 1}) as distributor:
+        assert distributor.fleet.held_down == []
+
+
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
 async def test_wall_clock_that_jumps_over_a_restart_delays_no_retry_beyond_the_limit(
     tmp_path, analyzers, times, jump

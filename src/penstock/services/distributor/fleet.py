@@ -149,7 +149,7 @@ class Fleet:
         """Goes on where `credits()` was; does nothing when the analyzers or their weights are others now."""
         if credits_ is None or credits_.get("ids") != self._ids:
             return
-        with suppress(ValueError):  # other weights: a new beginning
+        with suppress(ValueError, TypeError, LookupError):  # of other weights, or no credits: a new beginning
             self._shares.restore(credits_["shares"])
             self._moves.restore(credits_["moves"])
 
@@ -180,6 +180,11 @@ class Fleet:
         """A person takes it out."""
         analyzer.held_down = True
         return self._set_up(analyzer, False)
+
+    @property
+    def held_down(self) -> list[str]:
+        """The ids of those that a person has taken out."""
+        return [id_ for id_, analyzer in self.members.items() if analyzer.held_down]
 
     def put_back(self, analyzer: Analyzer) -> bool:
         """A person puts it back: it is up until it fails again."""

@@ -108,6 +108,9 @@ class Distributor:
         self.counters = self._spool.counters()
         self._delivered_before = self.counters["delivered"]
         self.fleet.restore_credits(self._spool.note("credits"))
+        for id_ in self._spool.note("held_down") or ():
+            if id_ in self.fleet.members:
+                self.fleet.hold_down(self.fleet[id_])
         self.admission.resume(self._spool, self._wall() // MILLISECOND)
         for packet in self._spool.pending():
             self._pending[packet.seq] = packet
@@ -422,6 +425,8 @@ class Distributor:
     def control_health(self, analyzer: Analyzer, healthy: bool) -> None:
         """Does what a person wants: holds an analyzer down until it is put back, or puts it back."""
         changed = self.fleet.put_back(analyzer) if healthy else self.fleet.hold_down(analyzer)
+        remember = Change(notes={"held_down": self.fleet.held_down})
+        self._spawn(self._record(remember), "remember who is held down", self._tasks)
         if changed:
             self.rose_or_fell(analyzer)
 
