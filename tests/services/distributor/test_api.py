@@ -319,7 +319,8 @@ async def test_shutting_down_is_a_503_and_not_ready(service):
         (b"", "must be JSON"), (b"[", "must be JSON"), (b"hello", "must be JSON"),
         (b"{}", "must be an array"),
         (b"[]", "must carry 1 to 1000 packets, got 0"), (b"\xff", "must be JSON"), (b"[{}]x", "must be JSON"),
-        (b"[" * 50_000, "nested too deeply"), (b"[" + b"1," * 1000 + b"1]", "1 to 1000 packets, got 1001"),
+        (b"[" * 50_000, "nested too deeply"),
+        (b"[" + b"1," * 1000 + b"1]", "1 to 1000 packets, got 1001 or more"),
     ],
 )  # fmt: skip
 async def test_unreadable_body_is_a_400(service, body, words):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 
 import msgspec
 import pytest
@@ -75,7 +76,7 @@ def test_json_that_is_no_array_is_told_apart(body):
 def test_number_of_packets_is_bounded():
     assert unreadable(b"[]") == "a request must carry 1 to 5 packets, got 0"
     assert unreadable(msgspec.json.encode([packet()] * 6)) == "a request must carry 1 to 5 packets, got 6"
-    assert unreadable(b"[" + b"{}," * 5 + b"{}]") == "a request must carry 1 to 5 packets, got 6"
+    assert unreadable(b"[" + b"{}," * 9 + b"{}]") == "a request must carry 1 to 5 packets, got 6 or more"
     assert len(accepted(*[packet()] * 5)) == 5
 
 
@@ -108,6 +109,12 @@ def test_deep_nesting_is_refused_and_not_followed(depth):
     assert unreadable(deep) == "the body must be JSON: it is nested too deeply"
     assert "too deeply" in unreadable(b'[{"messages":[{"message":"x","metadata":{"a":%s}}]}]' % deep)
     assert "too deeply" in unreadable(b'[{"a":' * depth)
+
+
+def test_millions_of_elements_are_not_held_before_they_are_counted():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "got 6 or more" in unreadable(b"[" + b"1," * 5_000_000 + b"1]")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "KiB"
 
 
 # Packets that are refused one by one

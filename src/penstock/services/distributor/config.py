@@ -100,7 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     max_body_bytes: Count = 16 * 1024 * 1024
     """Largest request, after decompression."""
-    max_packets: Count = 1000
+    max_packets: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     """Most packets in a request."""
     max_messages: Count = 1000
     """Most messages in a packet."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import astuple
 
 from penstock.errors import PenstockError
 from penstock.services.distributor.config import Config
@@ -83,7 +84,7 @@ class PacketReader:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._all = msgspec.json.Decoder(list[Packet])
-        self._each = msgspec.json.Decoder(list[msgspec.Raw])
+        self._each = msgspec.json.Decoder(array_of_at_most(config.max_packets))
         self._one = msgspec.json.Decoder(Packet)
         self._encode = msgspec.json.Encoder().encode
         self._run = token_hex(8)  # our ids: random for this reader, then counted; a uuid4 each costs 2 us
@@ -124,12 +125,12 @@ class PacketReader:
     def _decoded_one_by_one(self, body: bytes) -> list[Packet | Refusal]:
         """The way through a request in which some packet is invalid: the others must not suffer."""
         try:
-            raws = self._each.decode(body)
+            raws = [raw for raw in astuple(self._each.decode(body)) if raw is not UNSET]
         except msgspec.ValidationError as error:
             raise UnreadableRequest(f"the body must be an array of packets: {error}") from None
         except UNREADABLE as error:
             raise UnreadableRequest(f"the body must be JSON: {in_words(error)}") from None
-        self._check_length(len(raws))
+        self._check_length(len(raws), " or more")
         return [self._decoded_one(index, raw) for index, raw in enumerate(raws)]
 
     def _decoded_one(self, index: int, raw: msgspec.Raw) -> Packet | Refusal:
@@ -141,11 +142,10 @@ class PacketReader:
             )
             return Refusal(index, None, "invalid", f"{in_words(error)}{advice}")
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, or_more: str = "") -> None:
         if not 1 <= length <= self._config.max_packets:
-            raise UnreadableRequest(
-                f"a request must carry 1 to {self._config.max_packets} packets, got {length}"
-            )
+            most = self._config.max_packets
+            raise UnreadableRequest(f"a request must carry 1 to {most} packets, got {length}{or_more}")
 
     def _checked(self, index: int, packet: Packet) -> NewPacket | Refusal:
         limits = self._config
@@ -180,6 +180,15 @@ class PacketReader:
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def array_of_at_most(length: int) -> type[msgspec.Struct]:
+    """A type that takes an array of anything and reads `length` elements and one more.
+
+    A list would hold every element of an array of millions before its length could be looked at.
+    """
+    fields = [(f"element_{index}", msgspec.Raw | UnsetType, UNSET) for index in range(length + 1)]
+    return msgspec.defstruct("Elements", fields, array_like=True)
 
 
 def in_words(error: Exception) -> str:
