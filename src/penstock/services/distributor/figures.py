@@ -12,14 +12,14 @@ def figures_of(distributor: Distributor) -> dict[str, Any]:
     """Every figure there is; counts go back to when the spool was made."""
     config, fleet = distributor.config, distributor.fleet
     count = distributor.counted()
-    deliveries = sum(analyzer.deliveries for analyzer in fleet.members.values())
-    slots = len(fleet.members) * config.concurrency
+    in_flight = sum(analyzer.in_flight for analyzer in fleet.members.values())
+    most_in_flight = len(fleet.members) * config.concurrency * config.batch_packets
     return {
         "total_packets_received": count["accepted"],
         "total_messages_routed": count["messages_routed"],
         "active_analyzers": len(fleet.up),
         "packet_channel_util_percent": percent(distributor.admission.packets, config.max_pending),
-        "result_channel_util_percent": percent(deliveries, slots),
+        "result_channel_util_percent": percent(in_flight, most_in_flight),
         "retry_channel_util_percent": percent(distributor.retrying, config.max_pending),
         "uptime_seconds": round(distributor.uptime, 3),
         "status": distributor.status,

@@ -33,11 +33,10 @@ class Analyzer:
         queue: packets that wait for it.
         wanted: set while something waits.
         in_flight: packets that are on their way to it.
-        deliveries: requests that carry them.
     """
 
     __slots__ = (
-        "config", "deliveries", "errors_in_a_row", "failed_probes", "held_down", "in_flight", "is_up",
+        "config", "errors_in_a_row", "failed_probes", "held_down", "in_flight", "is_up",
         "last_error", "queue", "wanted",
     )  # fmt: skip
 
@@ -51,7 +50,6 @@ class Analyzer:
         self.queue: deque[Stored] = deque()
         self.wanted = asyncio.Event()
         self.in_flight = 0
-        self.deliveries = 0
 
     def put(self, packet: Stored) -> None:
         """Queues a packet for it."""

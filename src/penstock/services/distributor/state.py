@@ -333,14 +333,12 @@ class Distributor:
     async def deliver(self, analyzer: Analyzer, batch: list[Stored]) -> None:
         """One delivery and what follows from it, stored; until then it counts as in flight."""
         analyzer.in_flight += len(batch)
-        analyzer.deliveries += 1
         try:
             await self._fetch_bodies(batch)
             errors = await self._try_to_deliver(analyzer, batch)
             await self._record(self._outcome(analyzer, batch, errors))
         finally:
             analyzer.in_flight -= len(batch)
-            analyzer.deliveries -= 1
 
     async def _fetch_bodies(self, batch: list[Stored]) -> None:
         """Reads the bodies that were too many to keep in memory."""
