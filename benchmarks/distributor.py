@@ -56,8 +56,8 @@ SAMPLE = {
 WEIGHTS = (40, 30, 20, 10)
 LOADS = (
     # what, connections, packets a request, floor in packets a second
-    ("single packets, 64 connections", 64, 1, 5_000),
-    ("arrays of 100, 8 connections", 8, 100, 30_000),
+    ("single packets, 64 clients", 64, 1, 5_000),
+    ("arrays of 100, 8 clients", 8, 100, 30_000),
 )
 
 
