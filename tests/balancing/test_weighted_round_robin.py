@@ -1,5 +1,6 @@
 """What weighted round robin promises, on both twins."""
 
+import gc
 import json
 import math
 import random
@@ -418,6 +419,51 @@ def test_threads_share_a_balancer_exactly(WeightedRoundRobin):
     run_together(pick_one_by_one, pick_batches, pick_one_by_one, pick_batches)
     assert sum(counts, Counter()) == {"A": 56_000, "B": 42_000, "C": 28_000, "D": 14_000}
     assert set(balancer.credits().values()) == {0}
+
+
+@pytest.fixture
+def eager_collector():
+    """Collects garbage after every few objects, so that destructors run wherever they may."""
+    before = gc.get_threshold()
+    gc.set_threshold(5)
+    yield
+    gc.set_threshold(*before)
+
+
+class Ring:
+    """Garbage that only the collector frees, and that calls something then."""
+
+    def __init__(self, call):
+        self.itself, self.call = self, call
+
+    def __del__(self):
+        self.call()
+
+
+def test_destructor_that_runs_in_the_middle_may_use_the_balancer(WeightedRoundRobin, eager_collector):
+    balancer = WeightedRoundRobin({member: member for member in range(1, 21)})
+    winners = []
+
+    def use():
+        balancer.mark_down(7)
+        winners.append(balancer.pick())
+        balancer.mark_up(7)
+
+    def work():
+        for _ in range(300):
+            Ring(use)
+            winners.append(balancer.pick())
+            balancer.mark_up(3)
+            winners.extend(balancer.members[i] for i in balancer.pick_many(20))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "it waits for itself"
+    gc.collect()
+    assert len(winners) == 300 * 22
+    assert sum(balancer.credits().values()) == 0
+    assert all(abs(owed) < 2 for owed in balancer.credits().values())
 
 
 def test_marks_of_other_threads_fall_before_or_after_a_batch(WeightedRoundRobin):

@@ -146,7 +146,7 @@ cdef class WeightedRoundRobin:
         with cython.critical_section(self):
             status = ps_wrr_pick(&self.balancer, &winner)
         if status != PS_OK:
-            raise no_member_up(self._members)
+            raise no_member_up(len(self._members))
         return self._members[winner]
 
     def pick_many(self, n, /):
@@ -172,7 +172,7 @@ cdef class WeightedRoundRobin:
             if count * self.balancer.n < LONG_BATCH or not self.pick_apart(count, &room[0]):
                 status = ps_wrr_pick_many(&self.balancer, count, &room[0])
         if status != PS_OK:
-            raise no_member_up(self._members)
+            raise no_member_up(len(self._members))
         return winners
 
     cdef bint pick_apart(self, size_t count, Py_ssize_t *winners) except -1:

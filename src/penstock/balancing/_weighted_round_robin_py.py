@@ -1,12 +1,12 @@
 """Weighted round robin, pure Python. Its compiled twin does the same in csrc/weighted_round_robin.c."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate, islice
 from math import inf, lcm
 from operator import index
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue, PenstockError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["NoMemberUp", "State", "UnknownMember", "WeightedRoundRobin"]
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 FRACTION_BITS = 32
 MAX_MEMBERS = 1_000
@@ -161,13 +162,92 @@ def rescaled(owed: Iterable[int], old: int, new: int) -> list[int]:
     return counted
 
 
-def no_member_up(members: Sequence[object]) -> NoMemberUp:
-    return NoMemberUp(f"a pick needs at least 1 member up, got 0 of {len(members)}")
+def no_member_up(members: int) -> NoMemberUp:
+    return NoMemberUp(f"a pick needs at least 1 member up, got 0 of {members}")
 
 
 def unknown_member(member: object, members: Sequence[object]) -> UnknownMember:
     known = ", ".join(shown(name) for name in members[:10]) + (", ..." if len(members) > 10 else "")
     return UnknownMember(f"member must be one of {known}, got {shown(member)}")
+
+
+class Schedule:
+    """Who is up and what each is owed: the algorithm alone, over indices.
+
+    The rules, and the proof that they keep their bounds, are in csrc/weighted_round_robin.h.
+    """
+
+    __slots__ = ("credits", "gains", "late", "owed_enough", "price", "scale", "settled")
+
+    def __init__(self, weights: Sequence[int]) -> None:
+        self.credits = [0] * len(weights)
+        self.gains = [(i, weight << FRACTION_BITS) for i, weight in enumerate(weights)]  # of those up
+        self.scale = sum(weights)
+        self.settled = False  # the three below do not agree yet with who is up
+        self.price = self.owed_enough = self.late = 0
+
+    def copy(self) -> "Schedule":
+        """One that goes its own way from here."""
+        other = Schedule.__new__(Schedule)
+        other.credits = list(self.credits)
+        other.gains = self.gains  # replaced by `mark`, never changed
+        other.scale = self.scale
+        other.settled = self.settled
+        other.price, other.owed_enough, other.late = self.price, self.owed_enough, self.late
+        return other
+
+    def mark(self, member: int, gain: int) -> None:
+        """Takes a member out, with a gain of 0, or back in."""
+        others = [(i, theirs) for i, theirs in self.gains if i != member]
+        self.gains = sorted([*others, (member, gain)]) if gain else others
+        self.settled = False
+
+    def restore(self, scale: int, owed: list[int]) -> None:
+        """Sets all credits, counted in `scale`."""
+        self.scale, self.credits, self.settled = scale, owed, False
+
+    def pick(self) -> int:
+        """The index of the next pick.
+
+        Raises:
+            LookupError: no member is up.
+        """
+        if not self.settled:
+            self._settle()
+        owed = self.credits
+        winner, highest = -1, 0
+        for i, gain in self.gains:
+            credit = owed[i] + gain
+            owed[i] = credit
+            if winner < 0 or credit > highest:
+                winner, highest = i, credit
+        if self.owed_enough <= highest < self.late:
+            winner = self._late_soonest()
+        owed[winner] -= self.price
+        return winner
+
+    def _late_soonest(self) -> int:
+        """The one of those owed enough that has the fewest picks to go until it is late."""
+        owed, enough, late = self.credits, self.owed_enough, self.late
+        winner, left, pace = -1, 0, 0
+        for i, gain in self.gains:
+            credit = owed[i]
+            if credit >= enough and (winner < 0 or (late - credit) * pace < left * gain):
+                winner, left, pace = i, late - credit, gain
+        return winner
+
+    def _settle(self) -> None:
+        """Counts in the weight that is up. Not done in mark: down and up between picks leave no trace."""
+        if not self.gains:
+            raise no_member_up(len(self.credits))
+        scale = sum(gain for _, gain in self.gains) >> FRACTION_BITS
+        if self.scale != scale:
+            self.credits = rescaled(self.credits, self.scale, scale)
+            self.scale = scale
+        self.price = scale << FRACTION_BITS
+        self.owed_enough = self.price // max(2 * len(self.gains) - 2, 2)
+        self.late = self.price - self.owed_enough
+        self.settled = True
 
 
 class WeightedRoundRobin(Generic[K]):
@@ -195,32 +275,15 @@ class WeightedRoundRobin(Generic[K]):
     nginx's smooth weighted round robin, counted in picks; csrc/weighted_round_robin.h has the proofs.
     """
 
-    __slots__ = (
-        "_credits",
-        "_gains",
-        "_index",
-        "_is_up",
-        "_late",
-        "_lock",
-        "_members",
-        "_owed_enough",
-        "_price",
-        "_scale",
-        "_settled",
-        "_weights",
-    )
+    __slots__ = ("_index", "_lock", "_members", "_schedule", "_weights")
 
     _members: tuple[K, ...]
 
     def __init__(self, weights: Mapping[K, float | int | Fraction | Decimal], /) -> None:
         self._members, self._weights = checked_weights(weights)  # type: ignore[assignment]
         self._index = {member: i for i, member in enumerate(self._members)}
-        self._credits = [0] * len(self._members)
-        self._is_up = [True] * len(self._members)
-        self._scale = sum(self._weights)
-        self._gains = self._gains_of_those_up()
-        self._settled = False
-        self._lock = Lock()  # held over integers only, never while a member is hashed or compared
+        self._schedule = Schedule(self._weights)  # never changed: what changes takes its place
+        self._lock = RLock()  # held over integers; a destructor that runs meanwhile may use the balancer
 
     def __repr__(self) -> str:
         return f"WeightedRoundRobin({self.weights!r})"
@@ -243,7 +306,7 @@ class WeightedRoundRobin(Generic[K]):
     @property
     def up(self) -> tuple[K, ...]:
         """The members that are up, in order."""
-        return tuple(self._members[i] for i, _ in self._gains)
+        return tuple(self._members[i] for i, _ in self._schedule.gains)
 
     def pick(self) -> K:
         """The member whose turn it is.
@@ -251,9 +314,7 @@ class WeightedRoundRobin(Generic[K]):
         Raises:
             LookupError: no member is up.
         """
-        with self._lock:
-            winner = self._next()
-        return self._members[winner]
+        return self._members[self._change(Schedule.pick)]
 
     def pick_many(self, n: int, /) -> "NDArray[np.intp]":
         """The next `n` picks at once; picks of other threads may come before or after, not between.
@@ -271,8 +332,7 @@ class WeightedRoundRobin(Generic[K]):
         import numpy as np
 
         count = checked_count(n)
-        with self._lock:
-            winners = [self._next() for _ in range(count)]
+        winners = self._change(lambda schedule: [schedule.pick() for _ in range(count)])
         return np.array(winners, np.intp)
 
     def mark_down(self, member: K, /) -> None:
@@ -293,13 +353,14 @@ class WeightedRoundRobin(Generic[K]):
 
     def credits(self) -> dict[K, Fraction]:
         """The picks that each member is owed, exactly; below 0: it is ahead of its share. They sum to 0."""
-        scale, owed = self._counted()
-        return {m: Fraction(c, scale << FRACTION_BITS) for m, c in zip(self._members, owed, strict=True)}
+        now = self._schedule
+        price = now.scale << FRACTION_BITS
+        return {m: Fraction(c, price) for m, c in zip(self._members, now.credits, strict=True)}
 
     def state(self) -> State:
         """The credits, as integers that JSON can carry; which members are up is not part of it."""
-        scale, owed = self._counted()
-        return {"weights": list(self._weights), "scale": scale, "credits": owed}
+        now = self._schedule
+        return {"weights": list(self._weights), "scale": now.scale, "credits": list(now.credits)}
 
     def restore(self, state: State, /) -> None:
         """Sets the credits to those of `state`, as if all picks since then had not been made.
@@ -313,61 +374,26 @@ class WeightedRoundRobin(Generic[K]):
             TypeError: it is no state; nothing changed.
         """
         scale, owed = checked_state(state, self._weights)
-        with self._lock:
-            self._scale, self._credits, self._settled = scale, owed, False
-
-    def _next(self) -> int:
-        """The index of the next pick; the lock is held."""
-        if not self._settled:
-            self._settle()
-        owed = self._credits
-        winner, highest = -1, 0
-        for i, gain in self._gains:
-            credit = owed[i] + gain
-            owed[i] = credit
-            if winner < 0 or credit > highest:
-                winner, highest = i, credit
-        if self._owed_enough <= highest < self._late:
-            winner = self._late_soonest()
-        owed[winner] -= self._price
-        return winner
-
-    def _late_soonest(self) -> int:
-        """The one of those owed enough that has the fewest picks to go until it is late."""
-        owed, enough, late = self._credits, self._owed_enough, self._late
-        winner, left, pace = -1, 0, 0
-        for i, gain in self._gains:
-            credit = owed[i]
-            if credit >= enough and (winner < 0 or (late - credit) * pace < left * gain):
-                winner, left, pace = i, late - credit, gain
-        return winner
-
-    def _settle(self) -> None:
-        """Counts in the weight that is up. Not done in _mark: down and up between picks leave no trace."""
-        if not self._gains:
-            raise no_member_up(self._members)
-        scale = sum(self._weights[i] for i, _ in self._gains)
-        if self._scale != scale:
-            self._credits = rescaled(self._credits, self._scale, scale)
-            self._scale = scale
-        self._price = scale << FRACTION_BITS
-        self._owed_enough = self._price // max(2 * len(self._gains) - 2, 2)
-        self._late = self._price - self._owed_enough
-        self._settled = True
-
-    def _counted(self) -> tuple[int, list[int]]:
-        """Scale and credits of one moment."""
-        with self._lock:
-            return self._scale, list(self._credits)
+        self._change(lambda schedule: schedule.restore(scale, owed))
 
     def _mark(self, member: K, *, up: bool) -> None:
         i = self._index.get(member)
         if i is None:
             raise unknown_member(member, self._members)
-        with self._lock:
-            self._is_up[i] = up
-            self._gains = self._gains_of_those_up()
-            self._settled = False
+        gain = self._weights[i] << FRACTION_BITS if up else 0
+        self._change(lambda schedule: schedule.mark(i, gain))
 
-    def _gains_of_those_up(self) -> list[tuple[int, int]]:
-        return [(i, weight << FRACTION_BITS) for i, weight in enumerate(self._weights) if self._is_up[i]]
+    def _change(self, change: Callable[[Schedule], T]) -> T:
+        """Makes a change to a copy of the schedule, which then takes its place.
+
+        The collector may run a destructor at any step, and that may use the balancer: it finds the
+        schedule whole, and the change is made anew to what it has left.
+        """
+        with self._lock:
+            while True:
+                seen = self._schedule
+                schedule = seen.copy()
+                result = change(schedule)
+                if self._schedule is seen:
+                    self._schedule = schedule
+                    return result
