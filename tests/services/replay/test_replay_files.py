@@ -171,6 +171,17 @@ def test_xz_that_asks_for_too_much_memory_is_refused(tmp_path, meter, monkeypatc
         lines_of(path, meter)
 
 
+def test_tar_of_headers_that_each_name_the_next_is_refused(tmp_path, meter):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    path = tmp_path / "chain.tar"
+    path.write_bytes((header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 2_000)
+    with pytest.raises(
+        UnreadableFile, match=r"chain\.tar cannot be read to its end: maximum recursion depth"
+    ):
+        lines_of(path, meter)
+
+
 def test_tar_header_that_claims_gigabytes_is_refused(tmp_path, meter):
     info = tarfile.TarInfo("long")
     info.type = tarfile.GNUTYPE_LONGNAME

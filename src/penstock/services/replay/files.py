@@ -55,8 +55,11 @@ FOREIGN = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "Zstandard", b"7z\xbc\xaf\
 
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
-BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, ValueError, OverflowError)
-"""What the readers of damaged files raise."""
+BROKEN = (
+    OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, ValueError, OverflowError,
+    RecursionError,
+)  # fmt: skip
+"""What the readers of damaged files raise; tarfile recurses from a header that names the next one to that."""
 
 
 class UnreadableFile(PenstockError, OSError):
