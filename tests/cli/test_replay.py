@@ -10,6 +10,9 @@ import sys
 import pytest
 from aiohttp import web
 
+from penstock.cli.replay import show
+from penstock.services.replay.reading import Reading
+from penstock.services.replay.sender import Tally
 from stub_distributor import stub_distributor
 
 
@@ -108,6 +111,24 @@ async def test_refused_packets_are_told_with_reason_and_place(stub, log):
     assert table(out)["packets refused"] == "1 1 too_large\N{REPLACEMENT CHARACTER}[31m"
     assert "refused app.log:1: too_large" in out
     assert "\x1b[31m" not in out
+
+
+async def test_words_of_the_server_are_no_markup(stub, log):
+    async def refuse_first(request, packets):
+        return stub.answer(packets, lambda index, packet: "[/red][bold]" if index == 0 else None)
+
+    stub.script.append(refuse_first)
+    status, out, err = await replay(log, "--to", stub.url, "--concurrency", 1)
+    assert (status, err) == (1, "")
+    assert table(out)["packets refused"] == "1 1 [/red][bold]"
+    assert "refused app.log:1: [/red][bold]: it is [/red][bold]" in out
+
+
+def test_address_in_brackets_is_shown_whole(capsys):
+    reading = Reading([])
+    reading.meter.close()
+    show(reading, Tally(), "http://[fe80::1]:8080")
+    assert "Replayed to http://[fe80::1]:8080" in capsys.readouterr().out
 
 
 async def test_nothing_at_the_address_says_how_to_start_one(log, unused_tcp_port):

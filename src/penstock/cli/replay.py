@@ -228,7 +228,8 @@ def watched(
 def show(reading: Reading, tally: Tally, url: str) -> None:
     """Prints what was read and what became of it."""
     seconds = max(tally.seconds, 1e-9)
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, title=f"Replayed to {url}", title_justify="left")
+    title = Text(f"Replayed to {url}")  # no markup: [fe80::1] is an address and not a style
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, title=title, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -250,8 +251,8 @@ def show(reading: Reading, tally: Tally, url: str) -> None:
         console.print(Text(f"refused {printable(text)}"))
 
 
-def reasons(tally: Tally) -> str:
-    return printable(", ".join(f"{count:,} {code}" for code, count in tally.refused.most_common(5)))
+def reasons(tally: Tally) -> Text:
+    return Text(printable(", ".join(f"{count:,} {code}" for code, count in tally.refused.most_common(5))))
 
 
 def printable(text: str) -> str:
