@@ -2,7 +2,10 @@
 
 import math
 import re
+import subprocess
+import sys
 import threading
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -147,6 +150,31 @@ def test_threads_share_a_bucket_exactly(TokenBucket, clock):
     assert sum(taken) == 10_000
 
 
+@pytest.mark.parametrize("impl", ["c", "py"])
+def test_signal_handler_may_use_the_bucket_it_interrupts(impl):
+    """In a process of its own: a handler that waits for its own thread would hang this one."""
+    code = f"""
+import signal
+from penstock.ratelimit._token_bucket_{impl} import TokenBucket
+
+bucket = TokenBucket(1e9, 1_000)
+handled = 0
+
+def handle(number, frame):
+    global handled
+    handled += 1
+    bucket.allow()
+    if handled < 500:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002)
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.0002)
+while handled < 500:
+    bucket.allow()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -185,6 +213,13 @@ def test_what_is_no_number_is_refused(TokenBucket):
         TokenBucket("7", 1)
     with pytest.raises(TypeError, match="n must be a number, got NoneType"):
         TokenBucket(7, 1).allow(None)
+
+
+@pytest.mark.parametrize("n", [Decimal(1), Decimal("0.5"), 1 + 0j])
+def test_numbers_of_other_kinds_are_refused_even_if_they_equal_one(TokenBucket, n):
+    for method in ("allow", "retry_after"):
+        with pytest.raises(TypeError, match=f"n must be a number, got {type(n).__name__}"):
+            getattr(TokenBucket(7, 1), method)(n)
 
 
 def test_error_of_a_clock_comes_through_and_takes_nothing(TokenBucket, clock):

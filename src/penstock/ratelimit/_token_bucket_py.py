@@ -96,7 +96,7 @@ class TokenBucket:
         self._capacity = capacity
         self._clock = monotonic_ns if clock is None else clock
         self._epoch = self._clock()
-        self._lock = Lock()  # held over integers only, never while a clock or an argument runs
+        self._lock = Lock()  # held over a few steps that call nothing, so nothing can run within
 
     def __repr__(self) -> str:
         return f"TokenBucket(rate={self._rate!r}, capacity={self._capacity!r})"
@@ -130,10 +130,11 @@ class TokenBucket:
         Raises:
             ValueError: n is out of its range, so it could never be allowed.
         """
-        cost = self._token if n == 1 else cost_in_ticks(n, self._capacity, self._token)
+        cost = cost_in_ticks(n, self._capacity, self._token)
         tick = self._tick_at(self._elapsed())
         with self._lock:
-            full_at = max(self._full_at, tick) + cost
+            seen = self._full_at
+            full_at = (seen if seen > tick else tick) + cost  # no max: after a call other code may run
             if full_at - tick > self._depth:
                 return False
             self._full_at = full_at
@@ -151,7 +152,7 @@ class TokenBucket:
         Raises:
             ValueError: n is out of its range, so it could never be allowed.
         """
-        cost = self._token if n == 1 else cost_in_ticks(n, self._capacity, self._token)
+        cost = cost_in_ticks(n, self._capacity, self._token)
         elapsed = self._elapsed()
         tick = self._tick_at(elapsed)
         due = max(self._full_at, tick) + cost - self._depth
