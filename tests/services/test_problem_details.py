@@ -6,6 +6,7 @@ import logging
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from penstock.services.problem_details import ProblemRunner, problem, problems_for_http_errors
 
@@ -48,6 +49,7 @@ async def fetch():
     app = web.Application(middlewares=[problems_for_http_errors], client_max_size=100)
     for handler in (gone, silent, moved, fault, fine):
         app.router.add_get(f"/{handler.__name__}", handler)
+    app.router.add_get("/fault/{name}", fault)
     app.router.add_post("/read", read)
     app.router.add_put("/read", read)
     runner = ProblemRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -88,6 +90,12 @@ async def test_errors_raised_by_a_handler_keep_their_words(fetch):
     status, _, body = await fetch("GET", "/silent")
     assert (status, body["title"]) == (429, "Too Many Requests")
     assert body["detail"]
+
+
+async def test_path_cannot_add_a_line_to_the_log(fetch, caplog):
+    assert (await fetch("GET", URL("/fault/a%0AERROR%20b", encoded=True)))[0] == 500
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == "GET /fault/a%0AERROR%20b failed"
 
 
 async def test_fault_is_logged_and_told_without_its_insides(fetch, caplog):

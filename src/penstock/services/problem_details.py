@@ -59,7 +59,7 @@ async def problems_for_http_errors(request: web.Request, handler: Handler) -> we
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError) as error:  # or the client has gone
         return unreadable_body(request, error)
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.raw_path)  # a path may hold a decoded line end
         return problem(500, "something went wrong here, not in the request; the log tells what")
 
 
