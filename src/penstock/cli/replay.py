@@ -17,6 +17,7 @@ from rich.text import Text
 import penstock.services.replay
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
+from penstock.services.printable import printable
 from penstock.services.replay.files import UnreadableFile, find_files
 from penstock.services.replay.packets import MAX_MESSAGES, MAX_PACKETS, Packer, Packet
 from penstock.services.replay.reading import Reading
@@ -253,13 +254,6 @@ def show(reading: Reading, tally: Tally, url: str) -> None:
 
 def reasons(tally: Tally) -> Text:
     return Text(printable(", ".join(f"{count:,} {code}" for code, count in tally.refused.most_common(5))))
-
-
-def printable(text: str) -> str:
-    """The text without control characters, as a server may have sent it."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
 
 
 def complain(text: str) -> None:

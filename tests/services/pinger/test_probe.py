@@ -254,6 +254,7 @@ async def test_last_attempt_decides(server, prober):
         ("-3", 0.5),
         ("soon", 0.5),
         ("Fri, 10 Jan 2025 12:00:09", 0.5),
+        ("Fri, 10 Jan 9999999999999999999999 12:00:09 GMT", 0.5),
         ("", 0.5),
     ],
 )

@@ -1,7 +1,10 @@
 """Whatever the distributor answers, each packet is accepted once or refused with a reason."""
 
 import asyncio
+import gzip
 import json
+import tracemalloc
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
@@ -304,15 +307,39 @@ async def test_slow_distributor_is_not_given_up_while_it_takes_something(stub, s
     assert sum(time.slept) >= 240
 
 
-@pytest.mark.parametrize("header", ["-1", "nan", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
-async def test_retry_after_that_is_no_number_of_seconds_is_not_followed(stub, sender_to, time, header):
+async def test_retry_after_may_be_a_date(stub, sender_to, time):
+    noon = datetime(2025, 1, 25, 12, tzinfo=UTC)
+    stub.script.append(answers(503, **{"Retry-After": "Sat, 25 Jan 2025 12:00:20 GMT"}))
+    await sender_to(stub.url, now=lambda: noon).send(batches(1))
+    assert time.slept == [20]
+
+
+async def test_compressed_answer_is_not_unpacked(stub, sender_to):
+    bomb = gzip.compress(bytes(50 << 20))
+
+    async def answer(request, packets):
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+
+    stub.script.append(answer)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotADistributor):
+            await sender_to(stub.url).send(batches(1))
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("header", ["-1", "nan", "inf", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
+async def test_retry_after_that_asks_for_no_wait_is_not_followed(stub, sender_to, time, header):
     stub.script.append(answers(503, **{"Retry-After": header}))
     await sender_to(stub.url).send(batches(1))
     assert time.slept == [0.5]
 
 
 async def test_retry_after_cannot_stop_us_for_ever(stub, sender_to, time):
-    stub.script.append(answers(503, **{"Retry-After": "inf"}))
+    stub.script.append(answers(503, **{"Retry-After": "99999999999"}))
     await sender_to(stub.url).send(batches(1))
     assert time.slept == [300]
 

@@ -9,8 +9,8 @@ anything else         nothing of it was processed; redirects are not followed
 GET {health_url}      2xx: well
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 
 import aiohttp
@@ -20,6 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.spool import Stored
+from penstock.services.http_client import reason_of
+from penstock.services.printable import one_line
 
 __all__ = ["HttpAnalyzerClient", "PacketError", "Verdict", "packet_line"]
 
@@ -70,43 +72,25 @@ class HttpAnalyzerClient:
 
     async def deliver(self, analyzer: AnalyzerConfig, packets: Sequence[Stored]) -> Mapping[str, str]:
         """See `AnalyzerClient`."""
-        body = BytesIO(
-            b"".join([packet_line(packet) for packet in packets])
-        )  # aiohttp sends it piece by piece
+        lines = b"".join([packet_line(packet) for packet in packets])
+        body = BytesIO(lines)  # which aiohttp sends piece by piece
         headers = {"Content-Type": "application/x-ndjson"}
+        timeout = self._config.analyzer_timeout
         request = self._session.post(analyzer.url, data=body, headers=headers, allow_redirects=False)
-        try:
+        with failures_in_words(f"no answer within {timeout:g} s"):
             async with request as answer:
                 if not 200 <= answer.status < 300:
                     raise failed(f"answered {answer.status} {answer.reason}")
-                return self._errors(await self._bounded_body(answer), packets)
-        except TimeoutError:
-            raise failed(f"no answer within {self._config.analyzer_timeout:g} s") from None
-        except CONNECTION_ERRORS as error:
-            raise failed(in_words(error)) from None
+                return self._errors(await bounded_body(answer), packets)
 
     async def probe(self, analyzer: AnalyzerConfig) -> None:
         """See `AnalyzerClient`."""
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT)
         request = self._session.get(analyzer.probe_url, timeout=timeout, allow_redirects=False)
-        try:
+        with failures_in_words(f"its health gave no answer within {PROBE_TIMEOUT:g} s"):
             async with request as answer:
                 if not 200 <= answer.status < 300:
                     raise failed(f"its health answered {answer.status} {answer.reason}")
-        except TimeoutError:
-            raise failed(f"its health gave no answer within {PROBE_TIMEOUT:g} s") from None
-        except CONNECTION_ERRORS as error:
-            raise failed(in_words(error)) from None
-
-    async def _bounded_body(self, answer: aiohttp.ClientResponse) -> bytes:
-        if encoding := answer.headers.get("Content-Encoding"):  # it may name failures that we cannot read
-            raise failed(f"its answer has Content-Encoding {encoding}, which was not asked for")
-        body = bytearray()
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise failed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
-        return bytes(body)
 
     def _errors(self, body: bytes, packets: Sequence[Stored]) -> dict[str, str]:
         """The errors of packets that were in this delivery; an answer that is no verdict names none."""
@@ -121,31 +105,36 @@ class HttpAnalyzerClient:
         if not verdict.failed:
             return {}
         sent = {packet.id for packet in packets}
-        return {packet.id: one_line(packet.error) for packet in verdict.failed if packet.id in sent}
+        return {
+            packet.id: one_line(packet.error, MAX_ERROR_LENGTH)
+            for packet in verdict.failed
+            if packet.id in sent
+        }
 
 
-CONNECTION_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
+async def bounded_body(answer: aiohttp.ClientResponse) -> bytes:
+    if encoding := answer.headers.get("Content-Encoding"):  # it may name failures that we cannot read
+        raise failed(f"its answer has Content-Encoding {encoding}, which was not asked for")
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise failed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+@contextmanager
+def failures_in_words(silence: str) -> Iterator[None]:
+    """Turns what aiohttp raises into DeliveryFailed; `silence` says that nothing came in time."""
+    try:
+        yield
+    except DeliveryFailed:
+        raise
+    except TimeoutError:
+        raise failed(silence) from None
+    except (aiohttp.ClientError, OSError, HttpProcessingError) as error:
+        raise failed(reason_of(error)) from None
 
 
 def failed(why: str) -> DeliveryFailed:
-    return DeliveryFailed(one_line(why))
-
-
-def one_line(words: str) -> str:
-    """An analyzer's words as one line of bounded length that UTF-8 can carry."""
-    plain = words[: 2 * MAX_ERROR_LENGTH].encode("utf-8", "replace").decode()
-    return " ".join(plain.split())[:MAX_ERROR_LENGTH]
-
-
-def in_words(error: Exception) -> str:
-    """Why a connection failed, for people."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return f"its name {error.host} is not known"
-        case aiohttp.ClientConnectorError():
-            number = error.os_error.errno
-            return f"no connection: {os.strerror(number) if number else error.os_error}"
-        case aiohttp.ServerDisconnectedError():
-            return "it closed the connection without an answer"
-        case _:
-            return f"{error}" or type(error).__name__
+    return DeliveryFailed(one_line(why, MAX_ERROR_LENGTH))

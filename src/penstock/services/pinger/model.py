@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-__all__ = ["PingResult", "Target", "printable"]
+__all__ = ["PingResult", "Target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,3 @@ class PingResult:
     def rfc3339(self) -> str:
         """The timestamp as text: UTC, milliseconds, `Z`."""
         return self.timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def printable(text: str) -> str:
-    """`text` with U+FFFD for every character that would move a cursor, break a line or not encode."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

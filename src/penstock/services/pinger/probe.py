@@ -1,12 +1,9 @@
 """One URL: a GET with a timeout, tried again where that may help, and its failure in plain words."""
 
 import asyncio
-import errno
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -15,8 +12,10 @@ import penstock
 from penstock.clock import Clock, monotonic_ns
 from penstock.errors import PenstockError
 from penstock.resilience import ExponentialBackoff
-from penstock.services.pinger.model import PingResult, Target, printable
+from penstock.services.http_client import reason_of, retry_after_seconds
+from penstock.services.pinger.model import PingResult, Target
 from penstock.services.pinger.targets import MAX_URL, InvalidUrl, checked_url
+from penstock.services.printable import printable
 
 __all__ = ["MAX_BODY_BYTES", "MAX_REDIRECTS", "Prober", "open_session"]
 
@@ -116,11 +115,12 @@ class Prober:
                 self.session.get(url, max_redirects=MAX_REDIRECTS + 1) as response,
             ):
                 await read_body(response)
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
+                status, retry_after = response.status, response.headers.get("Retry-After")
         except Exception as error:
             return failure(error, self.timeout)
-        again = status == 429 or status >= 500
-        return Answer(status, may_pass=again, retry_after=seconds(retry_after, self.now()) if again else 0.0)
+        if status != 429 and status < 500:
+            return Answer(status)
+        return Answer(status, may_pass=True, retry_after=retry_after_seconds(retry_after, self.now()) or 0.0)
 
     def _pause(self, failures: int, answer: Answer) -> float:
         return max(self.backoff.delay(failures), min(answer.retry_after, self.backoff.limit))
@@ -134,16 +134,6 @@ async def read_body(response: aiohttp.ClientResponse) -> None:
         if size >= MAX_BODY_BYTES:
             response.close()
             return
-
-
-def seconds(retry_after: str, now: datetime) -> float:
-    """Seconds that a Retry-After header asks for, number or date (RFC 9110, 10.2.3); else 0."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())
-    except (ValueError, TypeError):  # no date; a date without a zone
-        return 0.0
 
 
 class NotSentAgain(PenstockError, aiohttp.ClientError, ConnectionError):
@@ -162,49 +152,22 @@ async def send_once(
         raise NotSentAgain from error
 
 
-ERRNO_WORDS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-    errno.EHOSTUNREACH: "host unreachable",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "connection timed out",
-    errno.EMFILE: "too many open files: lower the concurrency or raise `ulimit -n`",
-}
+HOPELESS = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.TooManyRedirects,
+    aiohttp.RedirectClientError,
+    UnicodeError,
+)
+"""What another attempt would only meet again."""
 
 
 def failure(error: Exception, timeout: float) -> Answer:
     """An exception of an attempt, in words for people who do not know aiohttp."""
     lost = error.__cause__ if isinstance(error, NotSentAgain) else error
-    words, may_pass = explain(lost, timeout)
-    return Answer(error=printable(words)[:MAX_ERROR], may_pass=may_pass)
-
-
-def explain(error: BaseException | None, timeout: float) -> tuple[str, bool]:
-    """Words for an exception, and whether another attempt may go better."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return f"name not resolved: {error.host}", True
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", error.certificate_error)
-            return f"certificate refused: {reason}", False
-        case aiohttp.ClientSSLError():
-            return f"TLS failed: {error.os_error.strerror or error.os_error}", True
-        case aiohttp.TooManyRedirects():
-            return f"more than {MAX_REDIRECTS} redirects", False
-        case aiohttp.RedirectClientError():
-            return f"redirected to what is no http URL: {error}", False
-        case aiohttp.ServerDisconnectedError():
-            return "connection closed without an answer", True
-        case aiohttp.ClientPayloadError():
-            return "answer cut short", True
-        case aiohttp.ClientResponseError():
-            return "not a valid HTTP answer", True
-        case OSError(errno=int(number)):
-            return ERRNO_WORDS.get(number) or os.strerror(number).lower(), True
-        case TimeoutError():
-            return f"timed out after {timeout:g} s", True
-        case UnicodeError():  # the idna codec, on a host such as a..b
-            return "name not resolved: not a host name", False
-        case _:
-            return f"{type(error).__name__}: {error}", True
+    if isinstance(lost, TimeoutError) and lost.errno is None:  # ours: those of the system have a number
+        words = f"timed out after {timeout:g} s"
+    elif isinstance(lost, aiohttp.TooManyRedirects):
+        words = f"more than {MAX_REDIRECTS} redirects"
+    else:
+        words = reason_of(lost)
+    return Answer(error=printable(words)[:MAX_ERROR], may_pass=not isinstance(lost, HOPELESS))

@@ -15,20 +15,23 @@ When the distributor has accepted nothing for `patience` seconds, sending ends w
 import asyncio
 import gzip
 import io
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import aiohttp
 import msgspec
 
+import penstock
 from penstock.clock import NANOSECONDS, Clock, monotonic_ns
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.resilience.backoff import ExponentialBackoff
+from penstock.services.http_client import reason_of, retry_after_seconds
+from penstock.services.printable import one_line
 from penstock.services.replay.packets import Packet
 
 __all__ = ["GaveUp", "NotADistributor", "Refusal", "Sender", "Tally", "Unreachable"]
@@ -142,6 +145,7 @@ class Sender:
         timeout: seconds for one request, > 0.
         compress: sends bodies as gzip.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
+        now: returns the wall time in UTC, for a Retry-After that is a date.
         sleep: waits some seconds.
     """
 
@@ -156,6 +160,7 @@ class Sender:
         timeout: float = 60.0,
         compress: bool = False,
         clock: Clock | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.tally = Tally()
@@ -167,6 +172,7 @@ class Sender:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
         self._compress = compress
         self._clock = monotonic_ns if clock is None else clock
+        self._now = now
         self._sleep = sleep
         self._next = asyncio.Lock()
         self._started_at = 0
@@ -183,7 +189,7 @@ class Sender:
         """
         self._started_at = self._progress_at = self._clock()
         try:
-            async with aiohttp.ClientSession(timeout=self._timeout) as session, asyncio.TaskGroup() as group:
+            async with self._open_session() as session, asyncio.TaskGroup() as group:
                 for _ in range(self._concurrency):
                     group.create_task(self._work(session, batches))
         except BaseExceptionGroup as errors:
@@ -193,6 +199,15 @@ class Sender:
             raise first_of(ours) from None
         finally:
             self.update_seconds()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Takes answers as they come: one that unpacks to gigabytes would do so before it can be measured."""
+        return aiohttp.ClientSession(
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": f"penstock/{penstock.__version__}", "Accept-Encoding": "identity"},
+        )
 
     def update_seconds(self) -> None:
         """Sets the seconds of the tally to those from the start until now."""
@@ -249,7 +264,11 @@ class Sender:
         ) as response:
             self._was_answered = True
             answer = await read_bounded(response)
-            return response.status, seconds_of(response.headers.get("Retry-After")), answer
+            return (
+                response.status,
+                retry_after_seconds(response.headers.get("Retry-After"), self._now()),
+                answer,
+            )
 
     def _judge(self, packets: list[Packet], status: int, body: bytes) -> Verdict:
         if status not in OUTCOMES and status not in TRY_AGAIN:
@@ -327,28 +346,13 @@ async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def seconds_of(retry_after: str | None) -> float | None:
-    """The seconds of a Retry-After header; None for a date, which a distributor does not send."""
-    with suppress(TypeError, ValueError):
-        seconds = float(retry_after)  # type: ignore[arg-type]
-        if seconds >= 0:  # neither negative nor nan
-            return seconds
-    return None
-
-
 def excerpt(body: bytes) -> str:
     """What an answer says, in one short line: the detail or title of RFC 9457, or its first words."""
     text = body[:2_000].decode(errors="replace")
     with suppress(msgspec.DecodeError, ValueError, RecursionError):
         problem = msgspec.json.decode(body, type=dict[str, object])
         text = str(problem.get("detail") or problem.get("title") or text)
-    return " ".join(text.split())[:200] or "nothing"
-
-
-def reason_of(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return " ".join(str(error).split()) or "no answer in time"
+    return one_line(text, 200) or "nothing"
 
 
 def first_of(errors: BaseExceptionGroup[PenstockError]) -> PenstockError:
