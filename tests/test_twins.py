@@ -96,6 +96,7 @@ def test_twins_have_the_same_members(module):
 def test_twins_take_the_same_arguments(module):
     compiled, plain = load(module, "c"), load(module, "py")
     assert parameters(constructor(module)) == parameters(plain.__init__)
+    assert parameters(compiled) == parameters(plain), "the first line of the compiled class's docstring"
     for name, member in public_members(plain).items():
         if callable(member):
             assert parameters(getattr(compiled, name)) == parameters(member), name

@@ -47,7 +47,8 @@ cdef size_t LONG_BATCH = 20_000  # members to look at, about 20 us: less than th
 
 
 cdef class WeightedRoundRobin:
-    """Picks members in turn, each as often as its weight says, spread out evenly and without chance.
+    """WeightedRoundRobin(weights, /)\n--\n
+    Picks members in turn, each as often as its weight says, spread out evenly and without chance.
 
     While the same m members are up, every `total` picks from the start give each member exactly its weight,
     and at any moment between no member is further from its share than 1 - 1 / (2m - 2) picks, the least

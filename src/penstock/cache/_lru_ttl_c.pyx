@@ -81,7 +81,8 @@ cdef inline int64_t deadline_after(int64_t now, int64_t lifetime) noexcept:
 
 @cython.collection_type("mapping")
 cdef class LRUCache:
-    """A mapping of at most `maxsize` entries that forgets the least recently used ones.
+    """LRUCache(maxsize, *, ttl=None, on_remove=None, clock=None)\n--\n
+    A mapping of at most `maxsize` entries that forgets the least recently used ones.
 
     Storing and looking up by `c[key]`, `get` and `setdefault` are uses. `in`, iteration, `keys()`,
     `values()`, `items()` and `==` are not: they count nothing, change nothing, show no expired entry,

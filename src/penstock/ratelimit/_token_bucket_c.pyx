@@ -31,7 +31,8 @@ cdef object ONE = 1  # what the default argument is, so that allow() needs no ar
 
 
 cdef class TokenBucket:
-    """A bucket that fills with `rate` tokens a second up to `capacity`, and gives them away.
+    """TokenBucket(rate, capacity, *, initial=None, clock=None)\n--\n
+    A bucket that fills with `rate` tokens a second up to `capacity`, and gives them away.
 
     Exact for every rate, however long it runs: `TokenBucket(7, 7)` gives 604,800 tokens a day. Threads
     may share a bucket; nothing waits, and no object or thread works in the background.
