@@ -12,29 +12,29 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 # exec: the server takes the place of the shell, so the SIGTERM that make passes on reaches it.
-run: ## Start the logs distributor with its analyzers and page, until Ctrl-C
+run: ## Serve the logs distributor and its page, until Ctrl-C
 	@scripts/setup run
 	@exec .venv/bin/penstock distribute $(ARGS)
 
-test: ## Run the whole test suite: code, documentation and examples
+test: ## Test everything: code, documentation, examples
 	@scripts/test $(ARGS)
 
-check: ## Run formatter, linters, type checkers and the C kernels under sanitizers
+check: ## Check format, lint, types, imports, C kernels
 	@scripts/check $(ARGS)
 
 bench: ## Measure both twins of every hot path, quickly
 	@scripts/bench quick $(ARGS)
 
-bench-peers: ## Compare the hot paths with the packages that others use
+bench-peers: ## Compare the hot paths with other packages
 	@scripts/bench peers $(ARGS)
 
 bench-distributor: ## Load the distributor and print what it carries
 	@scripts/bench distributor $(ARGS)
 
-docs: ## Build the documentation into docs/_build/html
+docs: ## Build the documentation, docs/_build/html
 	@scripts/docs $(ARGS)
 
-clean: ## Remove everything that was built, the environment too
+clean: ## Remove all that was built, .venv too
 	rm -rf .venv .asv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	rm -rf build dist docs/_build src/penstock.egg-info
 	find src -name '*.so' -delete -o -name '_*_c.c' -delete

@@ -12,8 +12,8 @@ def require(path: str) -> Path:
     """A file or folder of the data, such as `logs/apache_access`.
 
     The data lies in PENSTOCK_TEST_DATA, else in ../shared/data beside the repository. It is no part of
-    the repository, so a test skips without it and says so; a PENSTOCK_TEST_DATA that lacks the file is
-    a mistake, and fails.
+    the repository, so a test skips without it and says so, all in the same words; a PENSTOCK_TEST_DATA
+    that lacks the file is a mistake, and fails.
     """
     named = os.environ.get("PENSTOCK_TEST_DATA")
     found = Path(named or DEFAULT) / path
@@ -21,4 +21,4 @@ def require(path: str) -> Path:
         return found
     if named:
         pytest.fail(f"PENSTOCK_TEST_DATA must hold {path}, got {named}", pytrace=False)
-    pytest.skip(f"no test data at {found}: set PENSTOCK_TEST_DATA to the folder that holds {path}")
+    pytest.skip("no real data: set PENSTOCK_TEST_DATA to the folder that holds it, or use ../shared/data")

@@ -37,8 +37,12 @@ def test_data_missing_from_the_named_folder_fails(monkeypatch, tmp_path):
         datasets.require("logs")
 
 
-def test_data_that_is_nowhere_skips_and_names_the_variable(monkeypatch, tmp_path):
+def test_data_that_is_nowhere_skips_with_one_reason_for_all_and_names_the_variable(monkeypatch, tmp_path):
     monkeypatch.delenv("PENSTOCK_TEST_DATA", raising=False)
     monkeypatch.setattr(datasets, "DEFAULT", tmp_path)
-    with pytest.raises(pytest.skip.Exception, match="set PENSTOCK_TEST_DATA"):
-        datasets.require("logs")
+    reasons = set()
+    for path in ("logs", "cache_traces"):
+        with pytest.raises(pytest.skip.Exception, match="set PENSTOCK_TEST_DATA") as skipped:
+            datasets.require(path)
+        reasons.add(str(skipped.value))
+    assert len(reasons) == 1  # pytest lists reasons, and counts what has the same
