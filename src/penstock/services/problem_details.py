@@ -29,7 +29,7 @@ def problem(
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return web.Response(
         status=status,
-        body=msgspec.json.encode(body | members),
+        body=msgspec.json.encode(body | members) + b"\n",
         content_type="application/problem+json",
         headers=headers,
     )

@@ -42,7 +42,10 @@ def add_routes(router: web.UrlDispatcher) -> None:
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=encode(body), status=status, content_type="application/json", headers=headers)
+    """JSON with a line end, so that curl leaves the prompt on a line of its own."""
+    return web.Response(
+        body=encode(body) + b"\n", status=status, content_type="application/json", headers=headers
+    )
 
 
 # Packets
