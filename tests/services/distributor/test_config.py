@@ -101,7 +101,7 @@ def test_environment_of_the_process_is_read_when_none_is_given(monkeypatch):
         ("port = -1", "Expected `int` >= 0 - at `$.port`"),
         ("port = true", "Expected `int`, got `bool` - at `$.port`"),
         ("port = 8.5", "got `float` - at `$.port`"),
-        ("prot = 8080", "unknown field `prot`"),
+        ("prot = 8080", "prot is no setting; there are: accept_timeout, "),
         ("max_packets = 0", "Expected `int` >= 1 - at `$.max_packets`"),
         ("max_pending = 1000000000000000000000", "at `$.max_pending`"),
         ("drain_timeout = inf", "at `$.drain_timeout`"),

@@ -192,23 +192,29 @@ def from_toml(file: Path) -> dict[str, Any]:
         settings: dict[str, Any] = msgspec.toml.decode(file.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise InvalidValue(f"{file}: no valid TOML: {error}") from None
+    for name in settings:
+        must_be_a_setting(name, f"{file}: {name}")
     converted(settings, str(file))
     return settings
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """The settings among the environment's variables; an unknown one with our prefix is an error."""
-    fields = get_type_hints(Config)
     settings: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
         field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if field not in fields:
-            raise InvalidValue(f"{variable} is no setting; there are: {', '.join(sorted(fields))}")
+        must_be_a_setting(field, variable)
         settings[field] = from_text(text, variable) if field in ("analyzers", "simulation") else text
         converted({field: settings[field]}, variable)
     return settings
+
+
+def must_be_a_setting(name: str, as_written: str) -> None:
+    fields = get_type_hints(Config)
+    if name not in fields:
+        raise InvalidValue(f"{as_written} is no setting; there are: {', '.join(sorted(fields))}")
 
 
 def from_text(text: str, variable: str) -> Any:
