@@ -139,10 +139,31 @@ async def test_nothing_at_the_address_says_how_to_start_one(log, unused_tcp_port
 
 
 async def test_other_server_at_the_address_is_told(stub, log):
-    status, _, err = await replay(log, "--to", stub.url + "/elsewhere")
+    status, out, err = await replay(log, "--to", stub.url + "/elsewhere")
     assert status == 1
     assert "/elsewhere/api/v1/logs answers 404" in err
     assert "say with --to where a penstock distributor is" in err
+    assert out == ""  # where nothing was taken there is nothing to tell
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/", "/api/v1/logs"])
+async def test_address_of_the_api_is_as_good_as_that_of_the_distributor(stub, log, path):
+    status, out, _ = await replay(log, "--to", stub.url + path)
+    assert status == 0
+    assert table(out)["packets accepted"] == "200"
+
+
+async def test_https_to_a_plain_server_says_that_it_has_no_tls(stub, log):
+    status, out, err = await replay(log, "--to", stub.url.replace("http:", "https:"))
+    assert (status, out) == (1, "")
+    assert "TLS failed" in err
+
+
+async def test_message_more_than_there_are_lines_is_explained(stub, tmp_path):
+    path = tmp_path / "app.log"
+    path.write_text("short\n" + "x" * 25_000 + "\n")
+    _, out, _ = await replay(path, "--to", stub.url)
+    assert table(out)["messages"] == "4 2 more by splitting long lines"
 
 
 async def test_damaged_file_is_told_and_the_rest_is_sent(stub, log, tmp_path):
@@ -163,6 +184,7 @@ async def test_damaged_file_is_told_and_the_rest_is_sent(stub, log, tmp_path):
         (["-", "--to", "http://a:99999"], "'http://a:99999' is no address"),
         (["-", "--timezone", "Mars/Olympus"], "'Mars/Olympus' is no time zone; try UTC"),
         (["-", "--rate", "0"], "0.0 is not in the range"),
+        (["-", "--rate", "nan"], "rate must be finite, got nan"),
         (["-", "--rate", "1e-9"], "capacity / rate must be <= 36 years"),
         (["-", "--messages-per-packet", "1001"], "1001 is not in the range 1<=x<=1000"),
     ],

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 import penstock
+from penstock.cli.program import name_and_version
 
 __all__ = ["main"]
 
@@ -33,6 +34,6 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(penstock.__version__, message=f"penstock %(version)s, twins: {penstock.implementation}")
+@click.version_option(penstock.__version__, message=name_and_version())
 def main() -> None:
     """High-speed building blocks for Python backends, and the services made of them."""

@@ -1,16 +1,18 @@
 """`penstock distribute`: the logs distributor."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-import penstock
 from penstock.cli.event_loop import run
+from penstock.cli.program import DISTRIBUTOR_URL, name_and_version, program
 from penstock.errors import PenstockError
 from penstock.services.distributor.app import serve
-from penstock.services.distributor.config import Simulation, load_config
+from penstock.services.distributor.config import AnalyzerConfig, Simulation, load_config
 from penstock.services.distributor.state import Distributor
 
 __all__ = ["command"]
@@ -33,14 +35,18 @@ Examples:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="TOML file with any setting; flags and the environment win over it.",
 )
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", metavar="HOST", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
     help="Port to listen on, 0 for a free one.  [default: 8080]",
 )
-@click.option("--data-dir", help="Folder of the spool.  [default: penstock-data]")
+@click.option(
+    "--data-dir",
+    metavar="FOLDER",
+    help="Where accepted packets are kept.  [default: penstock-data]",
+)
 @click.option(
     "--durability",
     type=click.Choice(["fsync", "os", "memory"]),
@@ -56,15 +62,15 @@ Examples:
 )
 @click.option(
     "--processing-time",
-    type=float,
+    type=click.FloatRange(0, 60),
     metavar="SECONDS",
     help="How long a delivery takes the simulated analyzers.  [default: 0.1]",
 )
 @click.option(
     "--failure-rate",
-    type=float,
+    type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="How many packets the simulated analyzers fail, 0 to 1.  [default: 0.05]",
+    help="How many packets the simulated analyzers fail.  [default: 0.05]",
 )
 def command(config_file: Path | None, analyzers: tuple[str, ...], processing_time: float | None,
             failure_rate: float | None, **flags: Any) -> None:  # fmt: skip
@@ -86,7 +92,7 @@ def command(config_file: Path | None, analyzers: tuple[str, ...], processing_tim
         if given:
             simulation = {name: getattr(config.simulation, name) for name in Simulation.__struct_fields__}
             config = load_config(config_file, flags=flags | {"simulation": simulation | given})
-        run(serve(config, announce))
+        run(serve(config, partial(announce, None if config.analyzers else config.simulation)))
     except PenstockError as error:
         raise click.ClickException(str(error)) from None
 
@@ -97,26 +103,42 @@ def as_settings(text: str) -> dict[str, Any]:
     url, at, weight = rest.rpartition("@")
     if not (equals and at and url):
         raise click.BadParameter(f"must be ID=URL@WEIGHT, got {text!r}", param_hint="--analyzer")
-    return {"id": id_, "url": url, "weight": weight}
+    settings = {"id": id_, "url": url, "weight": weight}
+    try:
+        msgspec.convert(settings, AnalyzerConfig, strict=False)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise click.BadParameter(f"{error}, in {text!r}", param_hint="--analyzer") from None
+    return settings
 
 
-def announce(url: str, distributor: Distributor) -> None:
-    """The lines that a person wants to see first."""
+def announce(simulation: Simulation | None, url: str, distributor: Distributor) -> None:
+    """The lines that a person wants to see first.
+
+    Args:
+        simulation: how the analyzers behave if they are the simulated ones.
+        url: where the service answers.
+        distributor: which has started.
+    """
     config = distributor.config
-    twins = {"c": "compiled", "py": "pure Python: none were compiled, or PENSTOCK_IMPL=py"}
     shares = [
         f"{analyzer.config.name or id_} {distributor.fleet.target_shares[id_]:.0%}"
         for id_, analyzer in distributor.fleet.members.items()
     ]
-    where = f", kept in {config.data_dir}/" if config.durability != "memory" else ""
-    click.echo(f"penstock {penstock.__version__}, hot paths {twins[penstock.implementation]}")
+    kept = f", kept in {config.data_dir}/" if config.durability != "memory" else ""
+    click.echo(name_and_version())
     click.echo(f"  page       {url}/")
     click.echo(f"  packets    {url}/api/v1/logs")
     click.echo(f"  analyzers  {listed(shares)}")
-    click.echo(f"  durability {config.durability}{where}")
+    if simulation is not None:
+        seconds, percent = simulation.processing_time, simulation.failure_rate * 100
+        click.echo(
+            f"  simulated  deliveries take {seconds:g} s, {percent:g}% of packets fail and are tried again"
+        )
+    click.echo(f"  durability {config.durability}{kept}")
     if distributor.pending:
         click.echo(f"  waiting    {distributor.pending:,} packets from last time")
-    click.echo("  try        penstock replay --sample, in another terminal")
+    where = "" if url == DISTRIBUTOR_URL else f" --to {url}"
+    click.echo(f"  try        {program()} replay --sample{where}")
     click.echo("Ctrl-C stops it.")
 
 

@@ -41,7 +41,9 @@ Examples:
 """
 
 
-@click.command("ping", no_args_is_help=True, epilog=EXAMPLES)
+@click.command(
+    "ping", no_args_is_help=True, short_help="GET every URL once, and write a row for each.", epilog=EXAMPLES
+)
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @click.option(
     "--urls-file",
@@ -123,11 +125,11 @@ def command(
         raise  # whoever read our output has gone; click ends quietly
     except OSError as error:
         raise CannotGoOn(f"{error.filename or 'a results file'}: {error.strerror}") from None
+    if not summary.total and not interrupted:
+        raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
     screen.conclude(summary, time.monotonic() - started, interrupted=interrupted)
     if interrupted:
         sys.exit(EXIT_INTERRUPTED)
-    if not summary.total:
-        raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
     sys.exit(EXIT_FAILED if summary.failed else 0)
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 import penstock.services.replay
+from penstock.cli.program import DISTRIBUTOR_URL, program
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.services.printable import printable
@@ -30,7 +31,7 @@ INTERRUPTED = 130
 
 
 def distributor_url(text: str) -> str:
-    """An http or https address with a host and without a query."""
+    """An http or https address with a host and without a query; the path of the API may follow it."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -38,7 +39,7 @@ def distributor_url(text: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment:
         raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080")
-    return text.rstrip("/")
+    return text.rstrip("/").removesuffix("/api/v1/logs").removesuffix("/api/v1")
 
 
 def time_zone(name: str) -> ZoneInfo:
@@ -67,14 +68,14 @@ Examples:
     "url",
     type=distributor_url,
     metavar="URL",
-    default="http://127.0.0.1:8080",
+    default=DISTRIBUTOR_URL,
     show_default=True,
     help="Address of the distributor.",
 )
 @click.option("--sample", is_flag=True, help="Send the few hundred real log lines that come with penstock.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=click.FloatRange(0, 1_000_000_000, min_open=True),
     metavar="N",
     help="Send at most so many messages a second (a log line is a message). As fast as it goes if not given.",
 )
@@ -141,7 +142,7 @@ def command(
     """
     paths = paths_of(files, sample)
     if rate is not None:  # shorter bursts: a request holds a tenth of a second, at least one packet
-        packets_per_request = max(1, min(packets_per_request, int(rate / 10 / messages_per_packet)))
+        packets_per_request = int(max(1, min(packets_per_request, rate / 10 / messages_per_packet)))
     try:
         bucket = None if rate is None else TokenBucket(rate, messages_per_packet * packets_per_request)
     except PenstockError as error:
@@ -167,7 +168,7 @@ def run(sender: Sender, reading: Reading, packer: Packer) -> int:
     """Sends everything; returns the exit status.
 
     Raises:
-        ClickException: nothing answers, so there is no outcome to show.
+        ClickException: no distributor answers, so there is no outcome to show.
     """
     try:
         asyncio.run(send_all(sender, reading, packer))
@@ -175,10 +176,13 @@ def run(sender: Sender, reading: Reading, packer: Packer) -> int:
         return INTERRUPTED
     except Unreachable as error:
         raise click.ClickException(
-            f"{printable(str(error))}; start one with `penstock distribute`, or say with --to where one is"
+            f"{printable(str(error))}; start one with `{program()} distribute`, or say with --to where one is"
         ) from error
     except NotADistributor as error:
-        complain(f"{error}; say with --to where a penstock distributor is")
+        complaint = f"{printable(str(error))}; say with --to where a penstock distributor is"
+        if not (sender.tally.accepted or sender.tally.refused):
+            raise click.ClickException(complaint) from error
+        complain(complaint)
         return 1
     except PenstockError as error:
         complain(str(error))
@@ -236,7 +240,10 @@ def show(reading: Reading, tally: Tally, url: str) -> None:
     table.add_column(overflow="fold")
     table.add_row("lines read", f"{reading.lines:,}")
     table.add_row("blank lines", f"{reading.blank:,}")
-    table.add_row("messages", f"{reading.messages:,}")
+    longer = reading.messages - (reading.lines - reading.blank)
+    table.add_row(
+        "messages", f"{reading.messages:,}", f"{longer:,} more by splitting long lines" if longer > 0 else ""
+    )
     table.add_row("packets accepted", f"{tally.accepted:,}")
     table.add_row("packets refused", f"{tally.refused.total():,}", reasons(tally))
     if tally.unanswered:

@@ -53,7 +53,9 @@ async def test_start_tells_where_everything_is_in_80_columns(tmp_path, monkeypat
         assert f"packets    {process.url}/api/v1/logs" in process.output
         shares = "Analyzer A 40%, Analyzer B 30%, Analyzer C 20%, Analyzer D 10%"
         assert f"analyzers  {shares}" in process.output
+        assert "simulated  deliveries take 0 s, 0% of packets fail" in process.output
         assert f"durability os, kept in {tmp_path}/data/" in process.output
+        assert f"try        python -m penstock replay --sample --to {process.url}\n" in process.output
         assert ("compiled" if impl == "c" else "pure Python") in process.output
 
 
@@ -62,6 +64,7 @@ async def test_many_analyzers_are_counted_and_not_all_listed(tmp_path):
     async with distributor(tmp_path, {"analyzers": fleet}) as process:
         assert fits(process.output.replace(str(tmp_path), "/data"))
         assert "more" in process.output
+        assert "simulated" not in process.output
 
 
 async def test_default_fleet_takes_packets_at_once(tmp_path):
@@ -176,9 +179,9 @@ async def test_port_in_use_is_told_in_a_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = await run("distribute", "--port", port, "--data-dir", str(tmp_path))
-        refused(result, f"cannot listen on 127.0.0.1:{port}: ", "in use; choose another --port")
+        refused(result, f"cannot listen on 127.0.0.1:{port}: address already in use; choose another --port")
         result = await run("analyzer", "--port", port)
-        refused(result, f"cannot listen on 127.0.0.1:{port}: ", "in use")
+        refused(result, f"cannot listen on 127.0.0.1:{port}: address already in use; choose another --port")
 
 
 async def test_data_folder_of_another_distributor_is_left_alone(tmp_path):
@@ -202,14 +205,16 @@ async def test_data_folder_that_cannot_be_used_is_named(tmp_path):
 async def test_host_that_is_not_ours_is_told_in_a_line(tmp_path):
     for host in ("192.0.2.1", "no such host"):
         arguments = ("--host", host, "--port", "0", "--data-dir", str(tmp_path))
-        refused(await run("distribute", *arguments), f"cannot listen on {host}:0: ")
+        refused(
+            await run("distribute", *arguments), f"cannot listen on {host}:0: ", "; choose another --host"
+        )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("port = ", "no valid TOML"),
-        ("prot = 1", "unknown field `prot`"),
+        ("prot = 1", "prot is no setting; there are: "),
         ("port = 99999", "<= 65535 - at `$.port`"),
         ('analyzers = [{id = "a", url = "x"}]', "must be an http:// or https:// URL, got 'x'"),
     ],
@@ -223,9 +228,19 @@ async def test_wrong_configuration_is_told_with_its_file(tmp_path, text, words):
 async def test_wrong_variable_and_wrong_flag_are_told_by_name():
     result = await run("distribute", env={"PENSTOCK_DISTRIBUTOR_PORT": "many"})
     refused(result, "Error: PENSTOCK_DISTRIBUTOR_PORT: Expected `int`")
-    refused(await run("distribute", "--failure-rate", "2"), "--simulation", "failure_rate")
-    refused(await run("distribute", "--analyzer", "a=ftp://h/@1"), "must be an http:// or https:// URL")
-    refused(await run("analyzer", "--failure-rate", "2"), "failure_rate")
+    refused(
+        await run("distribute", "--failure-rate", "2"),
+        "--failure-rate",
+        "2.0 is not in the range 0<=x<=1",
+        code=2,
+    )
+    refused(
+        await run("distribute", "--analyzer", "a=ftp://h/@1"), "must be an http:// or https:// URL", code=2
+    )
+    refused(
+        await run("distribute", "--analyzer", "a=http://h/@x"), "--analyzer", "in 'a=http://h/@x'", code=2
+    )
+    refused(await run("analyzer", "--failure-rate", "2"), "'--failure-rate'", code=2)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +275,9 @@ async def test_analyzer_starts_takes_packets_and_stops():
             async with session.post(url, data=b'{"id":"p","messages":[{},{}]}\n') as answer:
                 assert await answer.json() == {"failed": []}
             process.send_signal(signal.SIGTERM)
-            assert await process.communicate() == (b"", b"")
+            out, err = await process.communicate()
+            assert f"distribute --analyzer a={url}@1" in out.decode()
+            assert err == b""
         assert process.returncode == 0
     finally:
         if process.returncode is None:

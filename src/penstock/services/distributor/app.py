@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from penstock.errors import PenstockError
 from penstock.services.distributor.analyzer_client import HttpAnalyzerClient
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.handlers import DISTRIBUTOR, add_routes
 from penstock.services.distributor.simulated import start_reference_fleet, url_of
 from penstock.services.distributor.spool import Spool
 from penstock.services.distributor.state import Distributor
+from penstock.services.listening import CannotListen
 from penstock.services.problem_details import ProblemRunner, problems_for_http_errors
 from penstock.services.stop_signal import stop_signal
 
@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 
 SAME_SIGNAL = 1.0
 """Seconds within which a second signal is taken for an echo of the first."""
-
-
-class CannotListen(PenstockError, OSError):
-    """The address is taken or not ours."""
 
 
 def create_app(config: Config) -> web.Application:
@@ -85,9 +81,7 @@ async def serve(
         try:
             await site.start()
         except OSError as error:
-            raise CannotListen(
-                f"cannot listen on {config.host}:{config.port}: {error.strerror}; choose another --port"
-            ) from None
+            raise CannotListen.because(error, config.host, config.port) from None
         distributor = app[DISTRIBUTOR]
         announce(url_of(runner.addresses[0]), distributor)
         await until_told_to_stop(distributor)

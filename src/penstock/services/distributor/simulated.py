@@ -19,6 +19,7 @@ from aiohttp import web
 
 from penstock.services.distributor.analyzer_client import PacketError, Verdict
 from penstock.services.distributor.config import AnalyzerConfig, Simulation
+from penstock.services.listening import CannotListen
 from penstock.services.problem_details import ProblemRunner, problem, problems_for_http_errors
 
 __all__ = [
@@ -129,14 +130,18 @@ def create_analyzer_app(simulation: Simulation) -> web.Application:
 async def start_analyzer(
     simulation: Simulation, host: str = "127.0.0.1", port: int = 0
 ) -> tuple[web.AppRunner, str]:
-    """Starts a simulated analyzer; returns what stops it (`cleanup()`) and the URL that takes packets."""
+    """Starts a simulated analyzer; returns what stops it (`cleanup()`) and the URL that takes packets.
+
+    Raises:
+        CannotListen: the address cannot be had.
+    """
     runner = ProblemRunner(create_analyzer_app(simulation), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except OSError:
+    except OSError as error:
         await runner.cleanup()
-        raise
+        raise CannotListen.because(error, host, port) from None
     return runner, f"{url_of(runner.addresses[0])}/packets"
 
 

@@ -1,0 +1,47 @@
+"""What the command says of itself fits how it was called."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.cli.program import name_and_version, program
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Two folders with a penstock each, the first of them on the PATH."""
+    for folder in ("on the path", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "penstock").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "on the path"), prepend=os.pathsep)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("called", "said"),
+    [
+        ("on the path/penstock", "penstock"),
+        ("elsewhere/penstock", "elsewhere/penstock"),
+        ("src/penstock/__main__.py", "python -m penstock"),
+    ],
+)
+def test_command_is_named_as_the_user_can_type_it(installed, monkeypatch, called, said):
+    monkeypatch.chdir(installed)
+    monkeypatch.setattr(sys, "argv", [called])
+    assert program() == said
+
+
+def test_folder_with_a_blank_is_quoted(installed, monkeypatch):
+    path = Path(installed, "my tools")
+    path.mkdir()
+    (path / "penstock").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(path / "penstock")])
+    assert program() == f"'{path}/penstock'"
+
+
+def test_version_says_which_twins_run():
+    twins = {"c": "compiled", "py": "pure Python"}[penstock.implementation]
+    assert name_and_version().startswith(f"penstock {penstock.__version__}, hot paths {twins}")
