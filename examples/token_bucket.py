@@ -5,7 +5,7 @@ from time import monotonic, sleep
 from penstock.ratelimit import TokenBucket
 
 
-def main():
+def main() -> None:
     bucket = TokenBucket(rate=5, capacity=3)
     start = monotonic()
     for request in range(1, 9):
