@@ -14,7 +14,6 @@ from penstock.services.distributor.spool import Spool, SpoolError
 from penstock.services.distributor.state import Distributor
 from services.distributor.fakes import (
     FakeAnalyzers,
-    Times,
     body_of,
     books,
     config_of,
@@ -22,17 +21,6 @@ from services.distributor.fakes import (
     settled,
     until,
 )
-
-
-@pytest.fixture
-def analyzers():
-    return FakeAnalyzers()
-
-
-@pytest.fixture
-def times():
-    return Times()
-
 
 # Accepting and delivering
 
