@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 import penstock.services.replay
+from penstock.cli.durations import DURATION
 from penstock.cli.program import DISTRIBUTOR_URL, program
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
@@ -40,6 +41,17 @@ def distributor_url(text: str) -> str:
     if not usable or parts.query or parts.fragment:
         raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080")
     return text.rstrip("/").removesuffix("/api/v1/logs").removesuffix("/api/v1")
+
+
+def message_rate(text: str) -> float:
+    """Messages a second, > 0 and at most 1e9; a range of click's own lets nan through."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1e9:
+        raise click.BadParameter(f"{text!r} is no number > 0 and <= 1e9")
+    return rate
 
 
 def time_zone(name: str) -> ZoneInfo:
@@ -75,7 +87,7 @@ Examples:
 @click.option("--sample", is_flag=True, help="Send the few hundred real log lines that come with penstock.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1_000_000_000, min_open=True),
+    type=message_rate,
     metavar="N",
     help="Send at most so many messages a second (a log line is a message). As fast as it goes if not given.",
 )
@@ -105,11 +117,11 @@ Examples:
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    default=60.0,
+    type=DURATION,
+    metavar="TIME",
+    default="60s",
     show_default=True,
-    help="Give up a distributor that takes nothing for so long.",
+    help="Give up a distributor that takes nothing for so long: 60s, 5m, or plain seconds.",
 )
 @click.option(
     "--timezone",
