@@ -59,3 +59,12 @@ int64_t ps_token_bucket_wait(const ps_token_bucket *bucket, int64_t now, int64_t
     unsigned __int128 scaled = (unsigned __int128)due << PS_SPEED_BITS;
     return (int64_t)((scaled + bucket->speed - 1) / bucket->speed) - elapsed;
 }
+
+bool ps_token_bucket_check(const ps_token_bucket *bucket)
+{
+    int64_t full_at = atomic_load_explicit(&bucket->full_at, memory_order_relaxed);
+    return bucket->speed >= UINT64_C(1) << PS_SPEED_BITS && bucket->speed <= UINT64_C(2) << PS_SPEED_BITS
+        && bucket->token > 0 && (bucket->token & (bucket->token - 1)) == 0
+        && bucket->token <= bucket->depth && bucket->depth <= INT64_C(1) << 61
+        && full_at >= 0 && full_at <= INT64_C(1) << 62;
+}

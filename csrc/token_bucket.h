@@ -14,6 +14,7 @@
 #define PS_TOKEN_BUCKET_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "status.h"
@@ -22,10 +23,10 @@
 
 typedef struct {
     uint64_t speed;          /* ticks per nanosecond, times 2^62, rounded up; 2^62 to 2^63 */
-    int64_t token;           /* ticks of one token, a power of two */
+    int64_t token;           /* ticks of one token, a power of two, at most `depth` */
     int64_t depth;           /* ticks of the full bucket, > 0, at most 2^61 */
     int64_t epoch;           /* nanoseconds, the clock at tick 0 */
-    _Atomic int64_t full_at; /* tick at which the bucket is full again */
+    _Atomic int64_t full_at; /* tick at which the bucket is full again, 0 to 2^62 */
 } ps_token_bucket;
 
 /* Makes a bucket that lacks `missing` ticks of being full, 0 <= missing <= depth. */
@@ -41,5 +42,8 @@ int64_t ps_token_bucket_level(const ps_token_bucket *bucket, int64_t now);
 
 /* The least number of nanoseconds after which `cost` ticks are there, if nobody takes any until then. */
 int64_t ps_token_bucket_wait(const ps_token_bucket *bucket, int64_t now, int64_t cost);
+
+/* Whether every rule above holds, for tests. */
+bool ps_token_bucket_check(const ps_token_bucket *bucket);
 
 #endif

@@ -37,6 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ps_token_bucket_init(&bucket, speed, 1, depth, now, missing);
     FUZZ_REQUIRE(ps_token_bucket_level(&bucket, now) == depth - missing);
 
+    FUZZ_REQUIRE(ps_token_bucket_check(&bucket));
+
     while (input.left > 0) {
         now = next_moment(&input, now);
         __int128 elapsed = elapsed_at(&bucket, now);
@@ -50,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_REQUIRE(wait >= 0);
         ps_status status = ps_token_bucket_take(&bucket, now, cost);
         FUZZ_REQUIRE((status == PS_OK) == (wait == 0));
+        FUZZ_REQUIRE(ps_token_bucket_check(&bucket));
         if (status == PS_OK) {
             FUZZ_REQUIRE(ps_token_bucket_level(&bucket, now) == level - cost);
         } else { /* nothing changed, and `wait` is the first moment at which the cost is there */
