@@ -7,13 +7,28 @@ by hand and never sleeps. At the surface durations are seconds.
 from collections.abc import Callable
 from time import monotonic_ns
 
-__all__ = ["NANOSECONDS", "Clock", "ManualClock", "monotonic_ns"]
+from penstock.errors import InvalidType
+
+__all__ = ["NANOSECONDS", "Clock", "ManualClock", "checked_clock", "monotonic_ns"]
 
 NANOSECONDS = 1_000_000_000
 """Nanoseconds in one second."""
 
 Clock = Callable[[], int]
 """Returns nanoseconds; only differences have a meaning."""
+
+
+def checked_clock(clock: Clock | None) -> Clock:
+    """`clock`, or the monotonic clock of the system for None.
+
+    Raises:
+        TypeError: it is not callable.
+    """
+    if clock is None:
+        return monotonic_ns
+    if not callable(clock):
+        raise InvalidType(f"clock must be callable or None, got {type(clock).__name__}")
+    return clock
 
 
 class ManualClock:

@@ -222,6 +222,12 @@ def test_numbers_of_other_kinds_are_refused_even_if_they_equal_one(TokenBucket, 
             getattr(TokenBucket(7, 1), method)(n)
 
 
+def test_clock_that_cannot_be_called_is_refused(TokenBucket):
+    with pytest.raises(TypeError, match="clock must be callable or None, got int") as refused:
+        TokenBucket(7, 1, clock=5)
+    assert isinstance(refused.value, PenstockError)
+
+
 def test_error_of_a_clock_comes_through_and_takes_nothing(TokenBucket, clock):
     def broken():
         raise RuntimeError("no time")

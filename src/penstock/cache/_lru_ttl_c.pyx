@@ -21,13 +21,14 @@ from penstock.cache._lru_ttl_py import (
     CacheStats,
     CacheValues,
     RemovalCause,
-    checked_callable,
     checked_default,
     checked_lifetime,
     checked_maxsize,
+    checked_on_remove,
     notify,
     refuse_copy,
 )
+from penstock.clock import checked_clock
 
 __all__ = ["LRUCache"]
 
@@ -135,8 +136,8 @@ cdef class LRUCache:
     def __init__(self, maxsize, *, ttl=None, on_remove=None, clock=None):
         cdef uint32_t limit = checked_maxsize(maxsize)
         cdef int64_t lifetime = checked_lifetime(ttl)
-        checked_callable("on_remove", on_remove)
-        checked_callable("clock", clock)
+        checked_on_remove(on_remove)
+        checked_clock(clock)
         self.start_over(limit)
         self.lifetime = lifetime
         self.timed = False

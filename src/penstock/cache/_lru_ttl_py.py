@@ -20,7 +20,7 @@ from threading import Lock
 from types import EllipsisType
 from typing import Any, Final, Generic, Literal, NamedTuple, NoReturn, TypeVar, overload
 
-from penstock.clock import NANOSECONDS, Clock, monotonic_ns
+from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
 
 __all__ = ["CacheStats", "LRUCache", "RemovalCause"]
@@ -120,10 +120,10 @@ def checked_lifetime(ttl: object) -> int:
     return max(1, nanoseconds)
 
 
-def checked_callable(name: str, value: object) -> None:
-    """Raises TypeError unless `value` is callable or None; `name` is what the error calls it."""
-    if value is not None and not callable(value):
-        raise InvalidType(f"{name} must be callable or None, got {type(value).__name__}")
+def checked_on_remove(on_remove: object) -> None:
+    """Raises TypeError unless `on_remove` is callable or None."""
+    if on_remove is not None and not callable(on_remove):
+        raise InvalidType(f"on_remove must be callable or None, got {type(on_remove).__name__}")
 
 
 def checked_default(default: tuple[object, ...]) -> None:
@@ -263,11 +263,10 @@ class LRUCache(MutableMapping[K, V]):
     ) -> None:
         self._maxsize = checked_maxsize(maxsize)
         self._lifetime = checked_lifetime(ttl)
-        checked_callable("on_remove", on_remove)
-        checked_callable("clock", clock)
+        checked_on_remove(on_remove)
         self._ttl = ttl
         self._on_remove = on_remove
-        self._clock = monotonic_ns if clock is None else clock
+        self._clock = checked_clock(clock)
         self._timed = False  # no entry has had a deadline yet
         self._order: OrderedDict[Entry[K, V], None] = OrderedDict()  # least recently used first
         self._chains: dict[int, tuple[Entry[K, V], ...]] = {}  # the entries of each hash

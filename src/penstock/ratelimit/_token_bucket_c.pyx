@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from math import floor
 
+from penstock.clock import checked_clock
 from penstock.ratelimit._token_bucket_py import checked_pace, cost_in_ticks
 
 __all__ = ["TokenBucket"]
@@ -45,7 +46,7 @@ cdef class TokenBucket:
 
     Raises:
         ValueError: an argument is out of its range, or an empty bucket would take over 36 years to fill.
-        TypeError: an argument is no number.
+        TypeError: an argument is no number, or clock is not callable.
 
     Source: ITU-T I.371, generic cell rate algorithm; one int64 of state.
     """
@@ -56,6 +57,7 @@ cdef class TokenBucket:
 
     def __init__(self, rate, capacity, *, initial=None, clock=None):
         speed, token, depth, missing = checked_pace(rate, capacity, initial)
+        checked_clock(clock)
         self._rate = rate
         self._capacity = capacity
         self.plain = min(floor(capacity), 1 << 53)

@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import ceil
 from threading import Lock
 
-from penstock.clock import NANOSECONDS, Clock, monotonic_ns
+from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
 
 __all__ = ["TokenBucket"]
@@ -81,7 +81,7 @@ class TokenBucket:
 
     Raises:
         ValueError: an argument is out of its range, or an empty bucket would take over 36 years to fill.
-        TypeError: an argument is no number.
+        TypeError: an argument is no number, or clock is not callable.
 
     Source: ITU-T I.371, generic cell rate algorithm; one int64 of state.
     """
@@ -94,7 +94,7 @@ class TokenBucket:
         self._speed, self._token, self._depth, self._full_at = checked_pace(rate, capacity, initial)
         self._rate = rate
         self._capacity = capacity
-        self._clock = monotonic_ns if clock is None else clock
+        self._clock = checked_clock(clock)
         self._epoch = self._clock()
         self._lock = Lock()  # held over a few steps that call nothing, so nothing can run within
 

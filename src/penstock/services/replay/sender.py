@@ -26,7 +26,7 @@ import aiohttp
 import msgspec
 
 import penstock
-from penstock.clock import NANOSECONDS, Clock, monotonic_ns
+from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.resilience.backoff import ExponentialBackoff
@@ -171,7 +171,7 @@ class Sender:
         self._patience = patience
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
         self._compress = compress
-        self._clock = monotonic_ns if clock is None else clock
+        self._clock = checked_clock(clock)
         self._now = now
         self._sleep = sleep
         self._next = asyncio.Lock()
