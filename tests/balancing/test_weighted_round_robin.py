@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from penstock import PenstockError
 from penstock.balancing import NoMemberUp, UnknownMember
+from penstock.errors import InvalidType
 from twins import both_twins, load
 
 MODULE = "penstock.balancing.weighted_round_robin"
@@ -610,7 +611,7 @@ def test_compiled_balancer_without_or_with_a_second_init_does_not_crash():
         bare.pick_many(10)
     assert (bare.members, bare.up, bare.weights, bare.credits(), bare.total) == ((), (), {}, {}, 0)
     balancer = compiled(SHARES)
-    with pytest.raises(TypeError, match="a WeightedRoundRobin is initialised once"):
+    with pytest.raises(InvalidType, match="a WeightedRoundRobin is initialised once"):
         balancer.__init__({"other": 1})
     assert balancer.pick() == "A"
 

@@ -15,6 +15,7 @@ from penstock.balancing._weighted_round_robin_py import (
     no_member_up,
     unknown_member,
 )
+from penstock.errors import InvalidType
 
 __all__ = ["WeightedRoundRobin"]
 
@@ -95,7 +96,7 @@ cdef class WeightedRoundRobin:
         with cython.critical_section(self):
             if self.balancer.members is not NULL:
                 PyMem_Free(room)
-                raise TypeError("a WeightedRoundRobin is initialised once")
+                raise InvalidType("a WeightedRoundRobin is initialised once")
             ps_wrr_init(&self.balancer, room, n)
             self._members = members
             self._weights = integers
