@@ -182,6 +182,8 @@ async def test_damaged_file_is_told_and_the_rest_is_sent(stub, log, tmp_path):
         (["nowhere.log"], "nowhere.log does not exist; check the name"),
         (["-", "--to", "localhost:8080"], "'localhost:8080' is no address such as http://127.0.0.1:8080"),
         (["-", "--to", "http://a:99999"], "'http://a:99999' is no address"),
+        (["-", "--to", "http://a b/"], "'http://a b/' is no address"),
+        (["-", "--to", "http://a/?x=1"], "'http://a/?x=1' is no address"),
         (["-", "--timezone", "Mars/Olympus"], "'Mars/Olympus' is no time zone; try UTC"),
         (["-", "--rate", "0"], "'0' is no number > 0 and <= 1e9"),
         (["-", "--rate", "nan"], "'nan' is no number > 0 and <= 1e9"),

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
@@ -19,6 +18,7 @@ from penstock.cli.durations import DURATION
 from penstock.cli.program import DISTRIBUTOR_URL, program
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
+from penstock.services.http_url import is_http_url
 from penstock.services.printable import printable
 from penstock.services.replay.files import UnreadableFile, find_files
 from penstock.services.replay.packets import MAX_MESSAGES, MAX_PACKETS, Packer, Packet
@@ -33,12 +33,7 @@ INTERRUPTED = 130
 
 def distributor_url(text: str) -> str:
     """An http or https address with a host and without a query; the path of the API may follow it."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
+    if not is_http_url(text) or "?" in text or "#" in text:
         raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080")
     return text.rstrip("/").removesuffix("/api/v1/logs").removesuffix("/api/v1")
 

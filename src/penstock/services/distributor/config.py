@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from penstock.balancing import WeightedRoundRobin
 from penstock.errors import InvalidValue
+from penstock.services.http_url import is_http_url
 
 __all__ = ["AnalyzerConfig", "Config", "Simulation", "load_config"]
 
@@ -58,17 +59,6 @@ class AnalyzerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The URL without user and password, for everybody to see."""
         parts = urlsplit(self.url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def is_http_url(text: str) -> bool:
-    """Whether requests can be sent there."""
-    try:
-        parts = urlsplit(text)
-        port_is_good = parts.port != 0  # reading it raises when it is no port
-    except ValueError:
-        return False
-    is_plain = text.isascii() and text.isprintable() and " " not in text
-    return is_plain and port_is_good and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
