@@ -135,6 +135,13 @@ async def stats(session, url):
         return json.loads(await answer.read())
 
 
+async def delivering(session, url):
+    """Returns once deliveries are under way."""
+    async with asyncio.timeout(30):
+        while not any(one["in_flight"] for one in (await stats(session, url))["analyzers"].values()):
+            await asyncio.sleep(0.01)
+
+
 async def all_delivered(session, url):
     """The figures once nothing is pending any more."""
     async with asyncio.timeout(60):

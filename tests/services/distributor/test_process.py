@@ -10,7 +10,7 @@ import sys
 import aiohttp
 import pytest
 
-from services.distributor.processes import Books, all_delivered, analyzers, distributor, stats
+from services.distributor.processes import Books, all_delivered, analyzers, delivering, distributor
 
 WEIGHTS = {"a1": 0.4, "a2": 0.3, "a3": 0.2, "a4": 0.1}
 AT_ONCE = {"linger": 0, "simulation": {"processing_time": 0, "failure_rate": 0}}
@@ -123,7 +123,7 @@ async def test_stop_finishes_deliveries_and_the_next_start_delivers_the_rest_onc
         settings["analyzers"] = fleet
         async with distributor(tmp_path, settings) as process:
             ids = await send(session, process.url, packets(1000, "p"))
-            await asyncio.sleep(0.1)  # the first deliveries are under way
+            await delivering(session, process.url)
             process.process.send_signal(number)
             assert await process.ended() == 0
         delivered = sum(books.processed.values())
@@ -147,11 +147,7 @@ async def test_second_signal_ends_the_waiting_for_deliveries(tmp_path):
     }
     async with distributor(tmp_path, settings) as process, aiohttp.ClientSession() as session:
         await send(session, process.url, packets(10, "p"))
-        async with asyncio.timeout(10):
-            while not any(
-                one["in_flight"] for one in (await stats(session, process.url))["analyzers"].values()
-            ):
-                await asyncio.sleep(0.01)
+        await delivering(session, process.url)
         process.terminate()
         await asyncio.sleep(1.5)
         assert process.process.returncode is None, "it waits for the deliveries"

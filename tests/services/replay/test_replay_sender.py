@@ -221,7 +221,8 @@ async def test_answer_that_does_not_come_is_not_waited_for_for_ever(stub, sender
     stub.script.append(stall)
     sender = sender_to(stub.url, timeout=0.1)
     await sender.send(batches(4))
-    assert (sender.tally.accepted, sender.tally.retried) == (4, 4)
+    assert sender.tally.accepted == 4
+    assert sender.tally.retried >= 4  # more where the machine itself takes longer than that
 
 
 @pytest.mark.parametrize("status", [400, 413])
