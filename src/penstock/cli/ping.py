@@ -12,6 +12,7 @@ from contextlib import ExitStack, aclosing, suppress
 import click
 
 from penstock.cli.durations import DURATION
+from penstock.cli.program import INTERRUPTED
 from penstock.services.pinger.model import Target
 from penstock.services.pinger.report import CsvReport, JsonReport
 from penstock.services.pinger.runner import Settings, Sink, ping_all
@@ -24,7 +25,6 @@ __all__ = ["command"]
 MAX_NAME_LOOKUPS = 64
 
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 
 
 class CannotGoOn(click.ClickException):
@@ -129,7 +129,7 @@ def command(
         raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
     screen.conclude(summary, time.monotonic() - started, interrupted=interrupted)
     if interrupted:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     sys.exit(EXIT_FAILED if summary.failed else 0)
 
 

@@ -7,10 +7,13 @@ import sys
 
 import penstock
 
-__all__ = ["DISTRIBUTOR_URL", "name_and_version", "program"]
+__all__ = ["DISTRIBUTOR_URL", "INTERRUPTED", "name_and_version", "program"]
 
 DISTRIBUTOR_URL = "http://127.0.0.1:8080"
 """Where `distribute` serves and `replay` sends to, unless told otherwise."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of SIGINT."""
 
 TWINS = {"c": "compiled", "py": "pure Python: none were compiled, or PENSTOCK_IMPL=py"}
 

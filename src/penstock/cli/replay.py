@@ -15,7 +15,7 @@ from rich.text import Text
 
 import penstock.services.replay
 from penstock.cli.durations import DURATION
-from penstock.cli.program import DISTRIBUTOR_URL, program
+from penstock.cli.program import DISTRIBUTOR_URL, INTERRUPTED, program
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.services.http_url import is_http_url
@@ -28,7 +28,6 @@ from penstock.services.replay.sender import NotADistributor, Sender, Tally, Unre
 __all__ = ["command"]
 
 SAMPLE = Path(penstock.services.replay.__file__).parent / "sample"
-INTERRUPTED = 130
 
 
 def distributor_url(text: str) -> str:

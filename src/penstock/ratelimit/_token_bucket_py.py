@@ -59,8 +59,10 @@ def cost_in_ticks(n: object, capacity: float, token: int) -> int:
         ValueError: not 0 < n <= capacity.
         TypeError: n is no number.
     """
-    if type(n) in (int, float) and 0 < n <= capacity:  # type: ignore[operator]
-        return max(1, round(n * token))  # type: ignore[operator]  # exact: a token is a power of two
+    if type(n) is int and 0 < n <= capacity:
+        return n * token
+    if type(n) is float and 0 < n <= capacity:
+        return max(1, round(n * token))  # the product is exact: a token is a power of two
     amount = number("n", n)
     if not 0 < amount <= number("capacity", capacity):
         raise InvalidValue(f"n must be > 0 and <= capacity {capacity!r} tokens, got {n!r}")

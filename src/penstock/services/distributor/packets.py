@@ -148,35 +148,33 @@ class PacketReader:
             raise UnreadableRequest(f"a request must carry 1 to {most} packets, got {length}{or_more}")
 
     def _checked(self, index: int, packet: Packet) -> NewPacket | Refusal:
-        limits = self._config
-        if len(packet.messages) > limits.max_messages:
-            error = f"messages must be at most {limits.max_messages}, got {len(packet.messages)}"
-            return Refusal(index, packet.id, "too_large", error)
-        for position, message in enumerate(packet.messages):
-            if (
-                4 * len(message.message)
-                > limits.max_message_bytes
-                < (length := len(message.message.encode()))
-            ):
-                error = f"message {position} must be at most {limits.max_message_bytes} bytes, got {length}"
-                return Refusal(index, packet.id, "too_large", error)
-            if message.metadata is not UNSET and not is_object(message.metadata):
-                error = f"metadata of message {position} must be an object"
-                return Refusal(index, packet.id, "invalid", error)
-
-        id_is_clients = packet.id is not None
-        identifier = packet.id or f"{self._run}-{next(self._counter):x}"
-        packet.id = identifier
+        id_of_client = packet.id
+        if wrong := self._what_is_wrong(packet):
+            return Refusal(index, id_of_client, *wrong)
+        packet.id = id_of_client or f"{self._run}-{next(self._counter):x}"
         packet.retry_count = UNSET
         body = self._encode(packet)
         if b"\n" in body:  # white space in metadata; a packet is one line of what analyzers get
             body = msgspec.json.format(body, indent=-1)
-        if len(body) > limits.max_packet_bytes:
-            error = (
-                f"a packet must be at most {limits.max_packet_bytes} bytes as compact JSON, got {len(body)}"
-            )
-            return Refusal(index, identifier if id_is_clients else None, "too_large", error)
-        return NewPacket(index, identifier, id_is_clients, len(packet.messages), body)
+        most = self._config.max_packet_bytes
+        if len(body) > most:
+            error = f"a packet must be at most {most} bytes as compact JSON, got {len(body)}"
+            return Refusal(index, id_of_client, "too_large", error)
+        return NewPacket(index, packet.id, id_of_client is not None, len(packet.messages), body)
+
+    def _what_is_wrong(self, packet: Packet) -> tuple[RefusalCode, str] | None:
+        """Which rule the types do not hold, as code and words; None when all is well."""
+        most, most_bytes = self._config.max_messages, self._config.max_message_bytes
+        if len(packet.messages) > most:
+            return "too_large", f"messages must be at most {most}, got {len(packet.messages)}"
+        for position, message in enumerate(packet.messages):
+            if 4 * len(message.message) > most_bytes:  # else it cannot be too long, whatever is in it
+                length = len(message.message.encode())
+                if length > most_bytes:
+                    return "too_large", f"message {position} must be at most {most_bytes} bytes, got {length}"
+            if message.metadata is not UNSET and not is_object(message.metadata):
+                return "invalid", f"metadata of message {position} must be an object"
+        return None
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

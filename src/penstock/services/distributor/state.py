@@ -7,11 +7,11 @@ to what is held in memory, in one place, `Distributor._apply`: what the service 
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from time import time_ns
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from penstock.clock import NANOSECONDS, Clock, monotonic_ns
 from penstock.resilience import ExponentialBackoff
@@ -25,6 +25,8 @@ from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool
 __all__ = ["Distributor"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MILLISECOND = 1_000_000
 SPOOL_PAUSE = 1.0
@@ -258,12 +260,7 @@ class Distributor:
 
     async def _record(self, change: Change) -> None:
         """Stores what has happened already; a spool that fails is asked again until it succeeds."""
-        while True:
-            try:
-                return await self._commits.submit(change)
-            except SpoolError as error:
-                log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
-                await asyncio.sleep(SPOOL_PAUSE)
+        await until_spool_does(partial(self._commits.submit, change))
 
     def _count(self, name: str, amount: int = 1) -> None:
         if amount:
@@ -345,13 +342,8 @@ class Distributor:
         missing = {packet.seq: packet for packet in batch if packet.body is None}
         if not missing:
             return
-        while True:
-            try:
-                bodies = await self._commits.read(lambda: self._spool.bodies(list(missing)))
-                break
-            except SpoolError as error:
-                log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
-                await asyncio.sleep(SPOOL_PAUSE)
+        read = partial(self._spool.bodies, list(missing))
+        bodies = await until_spool_does(partial(self._commits.read, read))
         for seq, body in bodies.items():
             missing[seq].body = body
             self._body_bytes += len(body)
@@ -502,6 +494,16 @@ class Distributor:
     def retrying(self) -> int:
         """Pending packets that wait to be tried again."""
         return len(self._retries)
+
+
+async def until_spool_does(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the spool answers, asked again and again until it does not fail."""
+    while True:
+        try:
+            return await ask()
+        except SpoolError as error:
+            log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
+            await asyncio.sleep(SPOOL_PAUSE)
 
 
 async def ended(tasks: set[asyncio.Task[None]]) -> None:
