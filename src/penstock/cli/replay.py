@@ -155,7 +155,18 @@ def command(
         raise click.UsageError(str(error)) from error
     reading = Reading(paths, zone)
     packer = Packer(messages_per_packet, packets_per_request)
-    sender = Sender(url, concurrency=concurrency, bucket=bucket, patience=patience, compress=compress)
+
+    def tell_stall(why: str) -> None:
+        complain(f"{url} takes nothing now ({why}); trying again for up to {patience:g} s", "Waiting")
+
+    sender = Sender(
+        url,
+        concurrency=concurrency,
+        bucket=bucket,
+        patience=patience,
+        compress=compress,
+        on_stall=tell_stall,
+    )
     status = run(sender, reading, packer)
     show(reading, sender.tally, url)
     sys.exit(status)
@@ -269,5 +280,5 @@ def reasons(tally: Tally) -> Text:
     return Text(printable(", ".join(f"{count:,} {code}" for code, count in tally.refused.most_common(5))))
 
 
-def complain(text: str) -> None:
-    click.echo(f"Error: {printable(text)}", err=True)
+def complain(text: str, kind: str = "Error") -> None:
+    click.echo(f"{kind}: {printable(text)}", err=True)

@@ -298,6 +298,15 @@ async def test_distributor_that_takes_nothing_is_given_up_after_patience(stub, s
     assert sender.tally.seconds == 40
 
 
+async def test_each_stall_is_told_once_with_its_reason(stub, sender_to, time):
+    told = []
+    stalls = [answers(503, **{"Retry-After": "10"})] * 3
+    takes = refuses(stub, {})
+    stub.script.extend([*stalls, takes, answers(503), takes, *stalls])  # half a second is no stall
+    await sender_to(stub.url, on_stall=told.append).send(batches(30))
+    assert told == ["it answers 503", "it answers 503"]
+
+
 async def test_slow_distributor_is_not_given_up_while_it_takes_something(stub, sender_to, time):
     for _ in range(8):
         stub.script.append(refuses(stub, dict.fromkeys(range(1, 10), "queue_full")))

@@ -38,6 +38,7 @@ __all__ = ["GaveUp", "NotADistributor", "Refusal", "Sender", "Tally", "Unreachab
 
 MAX_ANSWER_BYTES = 4 << 20
 MAX_EXAMPLES = 3
+STALL = 1.0  # seconds without an outcome that a person should hear of
 MAX_RETRY_AFTER = 300.0  # seconds; a server may not make us wait for ever
 
 OUTCOMES = (202, 207, 422)
@@ -147,6 +148,7 @@ class Sender:
         clock: returns int nanoseconds; None for the monotonic clock of the system.
         now: returns the wall time in UTC, for a Retry-After that is a date.
         sleep: waits some seconds.
+        on_stall: told why, once each time that nothing has been taken for a second and it goes on trying.
     """
 
     def __init__(
@@ -162,6 +164,7 @@ class Sender:
         clock: Clock | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_stall: Callable[[str], None] = lambda why: None,
     ) -> None:
         self.tally = Tally()
         self._url = url.rstrip("/")
@@ -174,6 +177,8 @@ class Sender:
         self._clock = checked_clock(clock)
         self._now = now
         self._sleep = sleep
+        self._on_stall = on_stall
+        self._stalled = False
         self._next = asyncio.Lock()
         self._started_at = 0
         self._progress_at = 0
@@ -235,6 +240,9 @@ class Sender:
                 if isinstance(error, NEVER_CONNECTED) and not self._was_answered:
                     raise Unreachable(f"nothing answers at {self._url}: {reason_of(error)}") from error
                 status, retry_after, body = 503, None, b""
+                why = reason_of(error)
+            else:
+                why = f"it answers {status}"
             if status in TOO_MUCH_AT_ONCE:
                 await self._halve(session, packets, status, body)
                 return
@@ -243,7 +251,7 @@ class Sender:
             packets = verdict.again
             if packets:
                 failures = 1 if verdict.accepted else failures + 1
-                await self._wait_to_retry(packets, failures, retry_after)
+                await self._wait_to_retry(packets, failures, retry_after, why)
 
     async def _pace(self, messages: int) -> None:
         while self._bucket is not None and not self._bucket.allow(messages):
@@ -290,6 +298,7 @@ class Sender:
             self.tally.refuse(refusal)
         if verdict.accepted or verdict.refused:
             self._progress_at = self._clock()
+            self._stalled = False
 
     async def _halve(
         self, session: aiohttp.ClientSession, packets: list[Packet], status: int, body: bytes
@@ -303,11 +312,16 @@ class Sender:
         await self._deliver(session, packets[:middle])
         await self._deliver(session, packets[middle:])
 
-    async def _wait_to_retry(self, packets: list[Packet], failures: int, retry_after: float | None) -> None:
+    async def _wait_to_retry(
+        self, packets: list[Packet], failures: int, retry_after: float | None, why: str
+    ) -> None:
         delay = self._backoff.delay(failures) if retry_after is None else min(retry_after, MAX_RETRY_AFTER)
         waited = (self._clock() - self._progress_at) / NANOSECONDS
         if waited > self._patience:
             raise GaveUp(f"{self._url} has accepted nothing for {waited:.0f} seconds")
+        if waited + delay > STALL and not self._stalled:
+            self._stalled = True
+            self._on_stall(why)
         await self._sleep(delay)
         self.tally.retried += len(packets)
 
