@@ -17,7 +17,13 @@ ROUNDS = int(os.environ.get("PENSTOCK_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("PENSTOCK_KILL_SEED", "0")) or random.randrange(1, 10**9)
 
 WEIGHTS = {"a1": 0.4, "a2": 0.3, "a3": 0.2, "a4": 0.1}
-SETTINGS = {"batch_packets": 50, "concurrency": 2, "retry_first": 0.05, "linger": 0.002}
+SETTINGS = {
+    "batch_packets": 50,
+    "concurrency": 2,
+    "retry_first": 0.05,
+    "linger": 0.002,
+    "accept_timeout": 30,  # a slow disk is no failure here
+}
 IN_FLIGHT_AT_MOST = len(WEIGHTS) * SETTINGS["concurrency"] * SETTINGS["batch_packets"]
 CONNECTIONS = 8
 
