@@ -280,7 +280,10 @@ class WeightedRoundRobin(Generic[K]):
     _members: tuple[K, ...]
 
     def __init__(self, weights: Mapping[K, float | int | Fraction | Decimal], /) -> None:
-        self._members, self._weights = checked_weights(weights)  # type: ignore[assignment]
+        members, integers = checked_weights(weights)
+        if hasattr(self, "_schedule"):
+            raise InvalidType("a WeightedRoundRobin is initialised once")
+        self._members, self._weights = members, integers  # type: ignore[assignment]
         self._index = {member: i for i, member in enumerate(self._members)}
         self._schedule = Schedule(self._weights)  # never changed: what changes takes its place
         self._lock = RLock()  # held over integers; a destructor that runs meanwhile may use the balancer
