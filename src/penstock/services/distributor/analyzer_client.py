@@ -1,12 +1,14 @@
 """The protocol between the distributor and an analyzer, from the distributor's side.
 
-POST {url}            Content-Type: application/x-ndjson, one packet a line:
-{"messages": [...], "id": "...", "retry_count": 0}
-2xx                   received; {"failed": [{"id": "...", "error": "..."}]} names packets that were
-not processed and are to be tried again, a body without "failed" means none
-anything else         nothing of it was processed; redirects are not followed
+    POST {url}          Content-Type: application/x-ndjson, one packet a line:
+                        {"messages": [...], "id": "...", "retry_count": 0}
+    2xx                 received; {"failed": [{"id": "...", "error": "..."}]} names packets that were not
+                        processed and are to be tried again, a body without "failed" means none
+    anything else       nothing of it was processed; redirects are not followed
 
-GET {health_url}      2xx: well
+    GET {health_url}    2xx: well
+
+Whatever an analyzer answers, however long or broken, costs at most a failed delivery.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
