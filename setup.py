@@ -1,4 +1,4 @@
-"""Builds the compiled twins: every src/**/_NAME_c.pyx with its kernel csrc/NAME.c.
+"""Builds the compiled twins: every src/**/_NAME_c.pyx with the kernels csrc/NAME.c that it calls.
 
 All of them or none: when one cannot be built (no compiler, no headers), the install goes on without
 any and penstock runs on its pure-Python twins. PENSTOCK_REQUIRE_EXTENSIONS=1 makes that an error.
@@ -6,6 +6,7 @@ Everything else about the package stands in pyproject.toml.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -31,11 +32,20 @@ DIRECTIVES = {
 }
 
 
+def kernels(file: Path) -> set[Path]:
+    """The kernels that `file` uses: csrc/NAME.c of every NAME.h that it includes, and what those use."""
+    found: set[Path] = set()
+    included = re.findall(r'^(?:#include|cdef extern from) "(\w+)\.h"', file.read_text(), flags=re.MULTILINE)
+    for part in (KERNELS / f"{name}{suffix}" for name in included for suffix in (".h", ".c")):
+        if part.exists() and part.stem != file.stem:
+            found |= kernels(part) | ({part} if part.suffix == ".c" else set())
+    return found
+
+
 def extension(pyx: Path) -> Extension:
-    """The module of one compiled twin, with the kernel of the same name where it has one."""
+    """The module of one compiled twin, with the kernels that it calls."""
     module = ".".join(pyx.relative_to(SOURCE).with_suffix("").parts)
-    kernel = KERNELS / f"{pyx.stem.removeprefix('_').removesuffix('_c')}.c"
-    sources = [str(pyx)] + ([str(kernel)] if kernel.exists() else [])
+    sources = [str(pyx), *map(str, sorted(kernels(pyx)))]
     return Extension(
         module,
         sources,

@@ -21,17 +21,56 @@
 
 #define PS_SPEED_BITS 62 /* fraction bits of `speed` */
 
+/* How fast a bucket fills and how much it holds. Many buckets share one; it does not change. */
 typedef struct {
-    uint64_t speed;          /* ticks per nanosecond, times 2^62, rounded up; 2^62 to 2^63 */
-    int64_t token;           /* ticks of one token, a power of two, at most `depth` */
-    int64_t depth;           /* ticks of the full bucket, > 0, at most 2^61 */
-    int64_t epoch;           /* nanoseconds, the clock at tick 0 */
+    uint64_t speed; /* ticks per nanosecond, times 2^62, rounded up; 2^62 to 2^63 */
+    int64_t token;  /* ticks of one token, a power of two, at most `depth` */
+    int64_t depth;  /* ticks of the full bucket, > 0, at most 2^61 */
+    int64_t epoch;  /* nanoseconds, the clock at tick 0 */
+} ps_pace;
+
+/* 36 years in ns. Ticks then stay below 2^61 and full_at below 2^62: no sum here overflows. */
+#define PS_MAX_ELAPSED (INT64_C(1) << 60)
+
+#define PS_NOT_TAKEN INT64_C(-1)
+
+/* Nanoseconds from the epoch to clock `now`; a clock before the epoch counts as the epoch. */
+static inline int64_t ps_pace_elapsed(const ps_pace *pace, int64_t now)
+{
+    if (now <= pace->epoch) return 0;
+    uint64_t elapsed = (uint64_t)now - (uint64_t)pace->epoch;
+    return elapsed < PS_MAX_ELAPSED ? (int64_t)elapsed : PS_MAX_ELAPSED;
+}
+
+/* The tick of clock `now`. */
+static inline int64_t ps_pace_tick(const ps_pace *pace, int64_t now)
+{
+    return (int64_t)((unsigned __int128)ps_pace_elapsed(pace, now) * pace->speed >> PS_SPEED_BITS);
+}
+
+/* The whole algorithm: when a bucket that is full at `full_at` is full again after `cost` ticks were
+ * taken at `tick`, or PS_NOT_TAKEN when they are not there. 0 < cost <= depth. A bucket that was never
+ * used has full_at 0. */
+static inline int64_t ps_pace_take(const ps_pace *pace, int64_t full_at, int64_t tick, int64_t cost)
+{
+    int64_t then = (full_at > tick ? full_at : tick) + cost;
+    return then - tick > pace->depth ? PS_NOT_TAKEN : then;
+}
+
+/* The least number of nanoseconds after clock `now` at which a bucket that is full at `full_at` has
+ * `cost` ticks, if nobody takes any until then. */
+int64_t ps_pace_wait(const ps_pace *pace, int64_t full_at, int64_t now, int64_t cost);
+
+/* Whether every rule above holds, for tests. */
+bool ps_pace_check(const ps_pace *pace);
+
+typedef struct {
+    ps_pace pace;
     _Atomic int64_t full_at; /* tick at which the bucket is full again, 0 to 2^62 */
 } ps_token_bucket;
 
 /* Makes a bucket that lacks `missing` ticks of being full, 0 <= missing <= depth. */
-void ps_token_bucket_init(ps_token_bucket *bucket, uint64_t speed, int64_t token, int64_t depth,
-                          int64_t epoch, int64_t missing);
+void ps_token_bucket_init(ps_token_bucket *bucket, ps_pace pace, int64_t missing);
 
 /* Takes `cost` ticks, 0 < cost <= depth, at clock `now` (ns). PS_REFUSED: too few, nothing changed.
  * A clock that has gone back makes no tokens and takes none away. */

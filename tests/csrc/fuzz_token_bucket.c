@@ -6,15 +6,15 @@ static const __int128 MAX_ELAPSED = INT64_C(1) << 60;
 
 static __int128 elapsed_at(const ps_token_bucket *bucket, __int128 now)
 {
-    __int128 elapsed = now - bucket->epoch;
+    __int128 elapsed = now - bucket->pace.epoch;
     return elapsed < 0 ? 0 : elapsed > MAX_ELAPSED ? MAX_ELAPSED : elapsed;
 }
 
 static int64_t level_by_definition(const ps_token_bucket *bucket, int64_t full_at, __int128 elapsed)
 {
-    __int128 tick = elapsed * bucket->speed >> PS_SPEED_BITS;
+    __int128 tick = elapsed * bucket->pace.speed >> PS_SPEED_BITS;
     __int128 missing = full_at > tick ? full_at - tick : 0;
-    return missing > bucket->depth ? 0 : (int64_t)(bucket->depth - missing);
+    return missing > bucket->pace.depth ? 0 : (int64_t)(bucket->pace.depth - missing);
 }
 
 /* Mostly a small step forward, sometimes anywhere at all. */
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int64_t now = fuzz_between(&input, INT64_MIN, INT64_MAX);
 
     ps_token_bucket bucket;
-    ps_token_bucket_init(&bucket, speed, 1, depth, now, missing);
+    ps_token_bucket_init(&bucket, (ps_pace){speed, 1, depth, now}, missing);
     FUZZ_REQUIRE(ps_token_bucket_level(&bucket, now) == depth - missing);
 
     FUZZ_REQUIRE(ps_token_bucket_check(&bucket));

@@ -18,12 +18,16 @@ cdef extern from "token_bucket.h" nogil:
     ctypedef enum ps_status:
         PS_OK
 
-    ctypedef struct ps_token_bucket:
+    ctypedef struct ps_pace:
+        uint64_t speed
         int64_t token
         int64_t depth
+        int64_t epoch
 
-    void ps_token_bucket_init(ps_token_bucket *bucket, uint64_t speed, int64_t token, int64_t depth,
-                              int64_t epoch, int64_t missing)
+    ctypedef struct ps_token_bucket:
+        ps_pace pace
+
+    void ps_token_bucket_init(ps_token_bucket *bucket, ps_pace pace, int64_t missing)
     ps_status ps_token_bucket_take(ps_token_bucket *bucket, int64_t now, int64_t cost)
     int64_t ps_token_bucket_level(const ps_token_bucket *bucket, int64_t now)
     int64_t ps_token_bucket_wait(const ps_token_bucket *bucket, int64_t now, int64_t cost)
@@ -56,13 +60,15 @@ cdef class TokenBucket:
     cdef object _rate, _capacity, _clock
 
     def __init__(self, rate, capacity, *, initial=None, clock=None):
-        speed, token, depth, missing = checked_pace(rate, capacity, initial)
+        cdef ps_pace pace
+        pace.speed, pace.token, pace.depth, missing = checked_pace(rate, capacity, initial)
         checked_clock(clock)
         self._rate = rate
         self._capacity = capacity
         self.plain = min(floor(capacity), 1 << 53)
         self._clock = clock
-        ps_token_bucket_init(&self.bucket, speed, token, depth, self.now(), missing)
+        pace.epoch = self.now()
+        ps_token_bucket_init(&self.bucket, pace, missing)
 
     def __repr__(self):
         return f"TokenBucket(rate={self._rate!r}, capacity={self._capacity!r})"
@@ -80,7 +86,7 @@ cdef class TokenBucket:
     @property
     def tokens(self):
         """Tokens that are there now, 0 to `capacity`."""
-        return <double>ps_token_bucket_level(&self.bucket, self.now()) / <double>self.bucket.token
+        return <double>ps_token_bucket_level(&self.bucket, self.now()) / <double>self.bucket.pace.token
 
     def allow(self, n=1, /):
         """Takes `n` tokens if they are there; never waits.
@@ -116,14 +122,14 @@ cdef class TokenBucket:
         cdef int overflow = 0
         cdef double amount = 0
         if n is ONE:
-            return self.bucket.token
+            return self.bucket.pace.token
         if type(n) is int:
             amount = <double>PyLong_AsLongLongAndOverflow(n, &overflow)
         elif type(n) is float:
             amount = n
         if 0 < amount <= self.plain and not overflow:
-            return max(1, llrint(amount * <double>self.bucket.token))  # to even, as round() does
-        return cost_in_ticks(n, self._capacity, self.bucket.token)
+            return max(1, llrint(amount * <double>self.bucket.pace.token))  # to even, as round() does
+        return cost_in_ticks(n, self._capacity, self.bucket.pace.token)
 
     cdef inline int64_t now(self) except? -1:
         if self._clock is None:
