@@ -9,6 +9,7 @@ import pytest
 HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
     "penstock.cache.lru_ttl": "LRUCache",
+    "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.token_bucket": "TokenBucket",
 }
 """Public module -> its class. Each has the twins _NAME_c and _NAME_py beside it."""

@@ -1,0 +1,36 @@
+"""What limiters raise."""
+
+from penstock.errors import PenstockError
+from penstock.ratelimit.result import RateLimitResult
+
+__all__ = ["LimiterFull", "RateLimitExceeded"]
+
+
+class RateLimitExceeded(PenstockError, RuntimeError):
+    """A call was refused because its limit is reached.
+
+    Attributes:
+        key: whose limit; None where a limit has no keys.
+        result: the refusal: what the limit is, and when to come again.
+    """
+
+    def __init__(self, key: object, result: RateLimitResult) -> None:
+        whose = "" if key is None else f" for {key!r}"
+        super().__init__(
+            f"at most {result.limit} in {result.window:g} s are allowed{whose}, "
+            f"try again in {result.retry_after:.3g} s"
+        )
+        self.key = key
+        self.result = result
+
+    def __reduce__(self) -> tuple[type, tuple[object, RateLimitResult]]:
+        return type(self), (self.key, self.result)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until the call would be allowed, if nobody else calls until then."""
+        return self.result.retry_after
+
+
+class LimiterFull(PenstockError, RuntimeError):
+    """A limiter holds as many keys as it may, and can forget none of them without letting somebody off."""
