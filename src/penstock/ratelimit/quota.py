@@ -1,6 +1,7 @@
 """Quota: how much is allowed in what time."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -9,7 +10,10 @@ from typing import Self
 from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidType, InvalidValue
 
-__all__ = ["Quota"]
+__all__ = ["MAX_QUOTAS", "Quota", "checked_quotas"]
+
+MAX_QUOTAS = 8
+"""Quotas that one limiter may hold."""
 
 MAX_UNITS = 1 << 30
 MAX_PERIOD = 1 << 60  # nanoseconds, 36 years
@@ -128,6 +132,26 @@ class Quota:
         if not isinstance(text, str):
             raise InvalidType(f"quotas must be a string, got {type(text).__name__}")
         return tuple(cls.parse(each) for each in text.split(","))
+
+
+def checked_quotas(quotas: Iterable[Quota | str]) -> tuple[Quota, ...]:
+    """The quotas of a limiter, strings parsed: `("10/second, 1000/hour",)` are two.
+
+    Raises:
+        ValueError: one is impossible, or there are none or more than MAX_QUOTAS.
+        TypeError: one is neither a Quota nor a string.
+    """
+    checked: list[Quota] = []
+    for quota in quotas:
+        if isinstance(quota, str):
+            checked.extend(Quota.parse_many(quota))
+        elif isinstance(quota, Quota):
+            checked.append(quota)
+        else:
+            raise InvalidType(f"a quota must be a Quota or a string, got {type(quota).__name__}")
+    if not 1 <= len(checked) <= MAX_QUOTAS:
+        raise InvalidValue(f"a limiter must have 1 to {MAX_QUOTAS} quotas, got {len(checked)}")
+    return tuple(checked)
 
 
 def whole(name: str, value: object) -> int:
