@@ -64,7 +64,8 @@ static inline bool ps_sliding_window_fits(const ps_sliding_window *log, const ps
 {
     uint32_t excess = ps_sliding_window_excess(log, window, n);
     if (excess == 0) return true;
-    return ps_sliding_window_at(log, excess - 1) + window->period < ps_sliding_window_moment(log, window, now);
+    int64_t moment = ps_sliding_window_moment(log, window, now);
+    return ps_sliding_window_at(log, excess - 1) + window->period < moment;
 }
 
 /* Gives the memory back and leaves a window without hits. */
