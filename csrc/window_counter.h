@@ -13,8 +13,9 @@
  *     b <= limit - a * (period - e) / period. So a + b <= limit + a * e / period < 2 * limit. That is tight:
  *     limit units in the last ns of one window leave limit - 1 for the end of the next.
  *   - Fixed: at most 2 * limit, limit on each side of a border.
- *   - Evenly spread units are judged to less than one unit, one way or the other. The error is in the
- *     spread: limit units in the first ns of a window are still counted, in part, all through the next.
+ *   - Evenly spread units are judged to less than one: the units at any moment, rounded up, are those of the
+ *     last period or one more. The error is in the spread: units that all came in the first ns of a window
+ *     still count, in part, all through the next.
  *
  * Compared in integers, units * period against limit * period, in 128 bits. A clock that has gone back to
  * an earlier window counts as the start of the present one; within a window, the last one weighs more again.

@@ -10,7 +10,9 @@ HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
     "penstock.cache.lru_ttl": "LRUCache",
     "penstock.ratelimit.result": "RateLimitResult",
+    "penstock.ratelimit.sliding_window": "SlidingWindow",
     "penstock.ratelimit.token_bucket": "TokenBucket",
+    "penstock.ratelimit.window_counter": "SlidingWindowCounter",
 }
 """Public module -> its class. Each has the twins _NAME_c and _NAME_py beside it."""
 

@@ -3,6 +3,16 @@
 from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
+from penstock.ratelimit.sliding_window import SlidingWindow
 from penstock.ratelimit.token_bucket import TokenBucket
+from penstock.ratelimit.window_counter import SlidingWindowCounter
 
-__all__ = ["LimiterFull", "Quota", "RateLimitExceeded", "RateLimitResult", "TokenBucket"]
+__all__ = [
+    "LimiterFull",
+    "Quota",
+    "RateLimitExceeded",
+    "RateLimitResult",
+    "SlidingWindow",
+    "SlidingWindowCounter",
+    "TokenBucket",
+]
