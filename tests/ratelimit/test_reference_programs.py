@@ -1,6 +1,6 @@
 """Examples 36 and 37 of the system design examples, as whole programs on a clock that is moved by hand.
 
-What they must print is what the Go programs print when they run (specs: patterns 36 and 37), not what their
+What they must print is what the Go programs print when they run, not what their
 comments say. A program's `time.Sleep` moves the clock; between two of its statements no time passes.
 """
 

@@ -316,6 +316,8 @@ def test_n_that_can_never_be_allowed_is_refused(SlidingWindow, clock, method):
     for n in (0, -1, 6, 10**30, -(10**30)):
         with pytest.raises(ValueError, match=re.escape(f"n must be >= 1 and <= limit 5, got {n}")):
             getattr(window, method)(n)
+    with pytest.raises(ValueError, match="limit 5, got an int of 16610 bits"):
+        getattr(window, method)(10**5000)
     for n in (1.0, True, "1", None):
         with pytest.raises(TypeError, match=f"n must be an int, got {type(n).__name__}"):
             getattr(window, method)(n)

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from penstock.ratelimit._result_py import headers
+from penstock.ratelimit._result_py import checked_fields, headers
 
 __all__ = ["RateLimitResult"]
 
@@ -25,15 +25,15 @@ cdef class RateLimitResult:
             it was.
         reset_after: seconds until the limit is as if it had never been used.
         window: seconds in which `limit` units become available.
+
+    Raises:
+        ValueError: not 0 <= remaining <= limit, or a time is negative, not finite or over 292 years.
+        TypeError: an argument is no number of its kind.
     """
 
-    def __init__(self, bint allowed, int64_t limit, int64_t remaining, retry_after=0.0, reset_after=0.0, window=1.0):
-        self._allowed = allowed
-        self._limit = limit
-        self._remaining = remaining
-        self._retry_ns = round(retry_after * NANOSECONDS)
-        self._reset_ns = round(reset_after * NANOSECONDS)
-        self._window_ns = round(window * NANOSECONDS)
+    def __init__(self, allowed, limit, remaining, retry_after=0.0, reset_after=0.0, window=1.0):
+        fields = checked_fields(allowed, limit, remaining, retry_after, reset_after, window)
+        self._allowed, self._limit, self._remaining, self._retry_ns, self._reset_ns, self._window_ns = fields
 
     @property
     def allowed(self):
@@ -79,7 +79,11 @@ cdef class RateLimitResult:
         Returns:
             Field names and values; seconds are rounded up, Retry-After to at least 1.
 
-        Source: draft-ietf-httpapi-ratelimit-headers-10; RFC 9110, section 10.2.3.
+        Raises:
+            ValueError: policy_name holds other characters.
+            TypeError: policy_name is no string.
+
+        Source: draft-ietf-httpapi-ratelimit-headers-10; RFC 9651, section 3.3.3; RFC 9110, section 10.2.3.
         """
         return headers(self, policy_name)
 
@@ -101,9 +105,9 @@ cdef class RateLimitResult:
         )
 
     def __reduce__(self):
-        return RateLimitResult, (
-            self.allowed, self.limit, self.remaining, self.retry_after, self.reset_after, self.window
-        )
+        from penstock.ratelimit.result import restored  # here, for that module imports this one
+
+        return restored, self.fields()
 
     cdef tuple fields(self):
         return (self._allowed, self._limit, self._remaining, self._retry_ns, self._reset_ns, self._window_ns)

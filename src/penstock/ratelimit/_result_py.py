@@ -1,14 +1,58 @@
 """Result of a limiter, pure Python. Its compiled twin is a struct that makes numbers when asked for them."""
 
+from collections.abc import Callable
+from fractions import Fraction
 from math import ceil
 
 from penstock.clock import NANOSECONDS
+from penstock.errors import InvalidType, InvalidValue
 
 __all__ = ["RateLimitResult"]
 
+MAX_INTEGER = (1 << 63) - 1  # of units and nanoseconds: what the compiled twin holds
+
+Fields = tuple[bool, int, int, int, int, int]
+"""allowed, limit and remaining, and in nanoseconds retry_after, reset_after and window."""
+
+
+def checked_fields(
+    allowed: object, limit: int, remaining: int, retry_after: float, reset_after: float, window: float
+) -> Fields:
+    """What a new result holds, for both twins.
+
+    Raises:
+        ValueError, TypeError: see RateLimitResult.
+    """
+    for name, value in (("limit", limit), ("remaining", remaining)):
+        if not isinstance(value, int):
+            raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
+    if not 0 <= remaining <= limit <= MAX_INTEGER:
+        raise InvalidValue(
+            f"remaining must be >= 0 and <= limit, and limit < 2**63, got {remaining} of {limit}"
+        )
+    times = (("retry_after", retry_after), ("reset_after", reset_after), ("window", window))
+    retry_ns, reset_ns, window_ns = (nanoseconds(name, value) for name, value in times)
+    return bool(allowed), limit, remaining, retry_ns, reset_ns, window_ns
+
+
+def nanoseconds(name: str, value: object) -> int:
+    if not isinstance(value, (int, float, Fraction)):
+        raise InvalidType(f"{name} must be a number of seconds, got {type(value).__name__}")
+    if not 0 <= value * NANOSECONDS < MAX_INTEGER:  # nan is neither
+        raise InvalidValue(f"{name} must be >= 0 seconds and < 2**63 ns, got {value}")
+    return round(value * NANOSECONDS)
+
 
 def headers(result: "RateLimitResult", policy_name: str) -> dict[str, str]:
-    """What RateLimitResult.headers returns, for both twins."""
+    """What RateLimitResult.headers returns, for both twins.
+
+    Raises:
+        ValueError, TypeError: see there.
+    """
+    if not isinstance(policy_name, str):
+        raise InvalidType(f"policy_name must be a string, got {type(policy_name).__name__}")
+    if not (policy_name.isascii() and policy_name.isprintable()):  # all that a string of RFC 9651 may hold
+        raise InvalidValue(f"policy_name must be printable ASCII, got {policy_name!r}")
     name = policy_name.replace("\\", "\\\\").replace('"', '\\"')
     fields = {
         "RateLimit-Policy": f'"{name}";q={result.limit};w={ceil(result.window)}',
@@ -32,6 +76,10 @@ class RateLimitResult:
             it was.
         reset_after: seconds until the limit is as if it had never been used.
         window: seconds in which `limit` units become available.
+
+    Raises:
+        ValueError: not 0 <= remaining <= limit, or a time is negative, not finite or over 292 years.
+        TypeError: an argument is no number of its kind.
     """
 
     __slots__ = ("_allowed", "_limit", "_remaining", "_reset_ns", "_retry_ns", "_window_ns")
@@ -45,12 +93,8 @@ class RateLimitResult:
         reset_after: float = 0.0,
         window: float = 1.0,
     ) -> None:
-        self._allowed = bool(allowed)
-        self._limit = limit
-        self._remaining = remaining
-        self._retry_ns = round(retry_after * NANOSECONDS)
-        self._reset_ns = round(reset_after * NANOSECONDS)
-        self._window_ns = round(window * NANOSECONDS)
+        fields = checked_fields(allowed, limit, remaining, retry_after, reset_after, window)
+        self._allowed, self._limit, self._remaining, self._retry_ns, self._reset_ns, self._window_ns = fields
 
     @property
     def allowed(self) -> bool:
@@ -96,7 +140,11 @@ class RateLimitResult:
         Returns:
             Field names and values; seconds are rounded up, Retry-After to at least 1.
 
-        Source: draft-ietf-httpapi-ratelimit-headers-10; RFC 9110, section 10.2.3.
+        Raises:
+            ValueError: policy_name holds other characters.
+            TypeError: policy_name is no string.
+
+        Source: draft-ietf-httpapi-ratelimit-headers-10; RFC 9651, section 3.3.3; RFC 9110, section 10.2.3.
         """
         return headers(self, policy_name)
 
@@ -106,10 +154,10 @@ class RateLimitResult:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RateLimitResult):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return self._fields() == other._fields()
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in self.__slots__))
+        return hash(self._fields())
 
     def __repr__(self) -> str:
         return (
@@ -117,10 +165,13 @@ class RateLimitResult:
             f"retry_after={self.retry_after}, reset_after={self.reset_after}, window={self.window})"
         )
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return RateLimitResult, (
-            self.allowed, self.limit, self.remaining, self.retry_after, self.reset_after, self.window
-        )  # fmt: skip
+    def __reduce__(self) -> tuple[Callable[..., "RateLimitResult"], Fields]:
+        from penstock.ratelimit.result import restored  # here, for that module imports this one
+
+        return restored, self._fields()
+
+    def _fields(self) -> Fields:
+        return self._allowed, self._limit, self._remaining, self._retry_ns, self._reset_ns, self._window_ns
 
 
 def result_of(

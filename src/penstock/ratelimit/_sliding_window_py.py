@@ -9,7 +9,7 @@ from typing import Final
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit._result_py import RateLimitResult, result_of
-from penstock.ratelimit.quota import Quota
+from penstock.ratelimit.quota import Quota, shown
 
 __all__ = ["SlidingWindow"]
 
@@ -35,7 +35,7 @@ def checked_units(n: object, limit: int) -> int:
     if type(n) is not int:
         raise InvalidType(f"n must be an int, got {type(n).__name__}")
     if not 1 <= n <= limit:
-        raise InvalidValue(f"n must be >= 1 and <= limit {limit}, got {n}")
+        raise InvalidValue(f"n must be >= 1 and <= limit {limit}, got {shown(n)}")
     return n
 
 

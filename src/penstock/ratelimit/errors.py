@@ -5,6 +5,17 @@ from penstock.ratelimit.result import RateLimitResult
 
 __all__ = ["LimiterFull", "RateLimitExceeded"]
 
+MAX_KEY = 100  # characters of a key in a message
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= MAX_KEY else f"{text[: MAX_KEY - 3]}..."
+
+
+def digits(seconds: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
+
 
 class RateLimitExceeded(PenstockError, RuntimeError):
     """A call was refused because its limit is reached.
@@ -15,10 +26,10 @@ class RateLimitExceeded(PenstockError, RuntimeError):
     """
 
     def __init__(self, key: object, result: RateLimitResult) -> None:
-        whose = "" if key is None else f" for {key!r}"
+        whose = "" if key is None else f" for {shortened(repr(key))}"
         super().__init__(
-            f"at most {result.limit} in {result.window:g} s are allowed{whose}, "
-            f"try again in {result.retry_after:.3g} s"
+            f"at most {result.limit} in {digits(result.window)} s are allowed{whose}, "
+            f"try again in {digits(result.retry_after)} s"
         )
         self.key = key
         self.result = result

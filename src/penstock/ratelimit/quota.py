@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Self
 
@@ -37,12 +38,13 @@ UNITS = {
 """Seconds of each unit of time; a plural s is accepted as well."""
 
 SYNTAX = re.compile(
-    r"\s*(?P<limit>\d{1,10})\s*(?:/|\s+per\s+)\s*(?P<many>\d{1,10}(?:\.\d{1,9})?)?\s*(?P<unit>[a-z]{1,12})"
+    r"\s*(?P<limit>\d{1,10})\s*(?:/|\s+per\s+)\s*(?P<many>\d{1,10}(?:\.\d{1,26})?)?\s*(?P<unit>[a-z]{1,12})"
     r"(?:\s*;\s*burst\s*=\s*(?P<burst>\d{1,10}))?\s*",
     re.ASCII | re.IGNORECASE,
 )
 
 MAX_TEXT = 200  # characters of one quota
+MAX_BITS = 512  # of an int that a message shows
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -92,11 +94,12 @@ class Quota:
         return round(Fraction(self.period) * NANOSECONDS)
 
     def __str__(self) -> str:
+        """What `parse` reads as an equal quota."""
         burst = "" if self.burst == self.limit else f"; burst={self.burst}"
         for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)):
             if self.period == length:
                 return f"{self.limit}/{unit}{burst}"
-        return f"{self.limit}/{self.period!r} s{burst}"
+        return f"{self.limit}/{plain(self.period)} s{burst}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -131,6 +134,8 @@ class Quota:
         """
         if not isinstance(text, str):
             raise InvalidType(f"quotas must be a string, got {type(text).__name__}")
+        if len(text) > MAX_QUOTAS * MAX_TEXT:
+            raise InvalidValue(f"quotas must be <= {MAX_QUOTAS * MAX_TEXT} characters, got {len(text)}")
         return tuple(cls.parse(each) for each in text.split(","))
 
 
@@ -158,7 +163,7 @@ def whole(name: str, value: object) -> int:
     if type(value) is not int:
         raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
     if not 1 <= value <= MAX_UNITS:
-        raise InvalidValue(f"{name} must be >= 1 and <= {MAX_UNITS}, got {value}")
+        raise InvalidValue(f"{name} must be >= 1 and <= {MAX_UNITS}, got {shown(value)}")
     return value
 
 
@@ -174,8 +179,20 @@ def seconds(period: object) -> float:
     if isinstance(period, bool) or not isinstance(period, (int, float)):
         raise InvalidType(f"period must be a number of seconds or a timedelta, got {type(period).__name__}")
     if not 1 <= period * NANOSECONDS <= MAX_PERIOD:  # nan is neither
-        raise InvalidValue(f"period must be >= 1 ns and <= 36 years, got {period!r} seconds")
+        raise InvalidValue(f"period must be >= 1 ns and <= 36 years, got {shown(period)} seconds")
     return float(period)
+
+
+def shown(value: float) -> str:
+    """`value` for a message; an int of thousands of digits only by its size, for str() refuses those."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return f"an int of {value.bit_length()} bits"
+    return repr(value)
+
+
+def plain(period: float) -> str:
+    """The shortest decimal that is `period`, without an exponent."""
+    return f"{Decimal(repr(period)):f}".removesuffix(".0")
 
 
 def unit_length(name: str) -> Fraction | None:
