@@ -156,6 +156,9 @@ def test_repr_makes_an_equal_result(RateLimitResult):
             ValueError,
             "window must be >= 0 seconds and < 2**63 ns, got 10000000000.0",
         ),
+        pytest.param((True, 1, 10**5000), ValueError, "got an int of 16610 bits of 1", id="huge"),
+        pytest.param((True, 1, 1, 10**5000), ValueError, "ns, got an int of 16610 bits", id="huge time"),
+        ((True, 1, 1, Fraction(-1, 2)), ValueError, "< 2**63 ns, got Fraction(-1, 2)"),
         ((True, 1, 1, "1"), TypeError, "retry_after must be a number of seconds, got str"),
     ],
 )

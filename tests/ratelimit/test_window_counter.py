@@ -202,6 +202,31 @@ def test_threads_share_a_window_exactly(SlidingWindowCounter, clock):
     assert window.peek().count == 10_000
 
 
+def test_threads_that_give_back_what_they_take_leave_nothing(SlidingWindowCounter, clock):
+    window = SlidingWindowCounter(20, 1, clock=clock)
+    seen = set()
+    switch = sys.getswitchinterval()
+
+    def take_and_give_back():
+        for _ in range(1_000):
+            if window.check(3):
+                window.refund(3)
+            seen.add(window.peek().remaining)
+            seen.add(window.check(20).allowed and window.refund(20))
+
+    threads = [threading.Thread(target=take_and_give_back) for _ in range(4)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switch)
+    assert window.peek().count == 0
+    assert seen - {None, False} <= set(range(21))
+
+
 @pytest.mark.parametrize("impl", ["c", "py"])
 def test_signal_handler_may_use_the_window_it_interrupts(impl):
     """In a process of its own: a handler that waits for its own thread would hang this one."""
@@ -300,6 +325,14 @@ def test_window_can_be_initialised_anew(SlidingWindowCounter, clock):
     window.allow()
     window.__init__(3, 5, clock=clock)
     assert (window.limit, window.period, drain(window)) == (3, 5.0, 3)
+
+
+def test_compiled_window_that_was_never_initialised_does_no_harm():
+    cls = load(MODULE, "c")
+    window = cls.__new__(cls)
+    assert window.allow()
+    window.reset()
+    assert window.limit == window.peek().limit == 1
 
 
 def test_repr_names_limit_and_period(SlidingWindowCounter):

@@ -6,6 +6,7 @@ from math import ceil
 
 from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidType, InvalidValue
+from penstock.ratelimit.quota import shown
 
 __all__ = ["RateLimitResult"]
 
@@ -27,9 +28,8 @@ def checked_fields(
         if not isinstance(value, int):
             raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
     if not 0 <= remaining <= limit <= MAX_INTEGER:
-        raise InvalidValue(
-            f"remaining must be >= 0 and <= limit, and limit < 2**63, got {remaining} of {limit}"
-        )
+        got = f"{shown(remaining)} of {shown(limit)}"
+        raise InvalidValue(f"remaining must be >= 0 and <= limit, and limit < 2**63, got {got}")
     times = (("retry_after", retry_after), ("reset_after", reset_after), ("window", window))
     retry_ns, reset_ns, window_ns = (nanoseconds(name, value) for name, value in times)
     return bool(allowed), limit, remaining, retry_ns, reset_ns, window_ns
@@ -39,7 +39,7 @@ def nanoseconds(name: str, value: object) -> int:
     if not isinstance(value, (int, float, Fraction)):
         raise InvalidType(f"{name} must be a number of seconds, got {type(value).__name__}")
     if not 0 <= value * NANOSECONDS < MAX_INTEGER:  # nan is neither
-        raise InvalidValue(f"{name} must be >= 0 seconds and < 2**63 ns, got {value}")
+        raise InvalidValue(f"{name} must be >= 0 seconds and < 2**63 ns, got {shown(value)}")
     return round(value * NANOSECONDS)
 
 

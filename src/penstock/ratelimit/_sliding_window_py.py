@@ -193,7 +193,9 @@ class SlidingWindow:
 
     def reset(self) -> None:
         """Forgets all hits, and gives their memory back."""
-        self._log = empty_log()
+        log = empty_log()
+        with self._lock:
+            self._log = log
 
     def _record(self, log: Log, elapsed: int, n: int) -> bool:
         """Adds a hit to `log`, drops those that count no more; False if it is no longer the present one."""

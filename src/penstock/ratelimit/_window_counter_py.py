@@ -143,7 +143,8 @@ class SlidingWindowCounter:
 
     def reset(self) -> None:
         """Forgets all hits."""
-        self._counts = (0, 0, 0)
+        with self._lock:
+            self._counts = (0, 0, 0)
 
     def _take(self, n: int, elapsed: int) -> tuple[bool, Counts]:
         """Whether `n` units were taken, and the counts after that."""

@@ -183,7 +183,7 @@ def seconds(period: object) -> float:
     return float(period)
 
 
-def shown(value: float) -> str:
+def shown(value: float | Fraction) -> str:
     """`value` for a message; an int of thousands of digits only by its size, for str() refuses those."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return f"an int of {value.bit_length()} bits"
