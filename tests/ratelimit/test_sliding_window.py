@@ -24,6 +24,15 @@ def clock():
     return ManualClock(now=5 * NANOSECONDS)
 
 
+@pytest.fixture
+def switching():
+    """Threads take turns every few microseconds, so that one meets another in the middle of a call."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
 def drain(window):
     taken = 0
     while window.allow():
@@ -232,7 +241,7 @@ def test_system_clock_is_used_when_none_is_given(SlidingWindow):
     assert window.allow()
 
 
-def test_threads_share_a_window_exactly(SlidingWindow, clock):
+def test_threads_share_a_window_exactly(SlidingWindow, clock, switching):
     window = SlidingWindow(10_000, 1, clock=clock)
     taken = []
 
@@ -250,10 +259,9 @@ def test_threads_share_a_window_exactly(SlidingWindow, clock):
     assert window.peek().count == 10_000
 
 
-def test_threads_that_give_back_what_they_take_leave_nothing(SlidingWindow, clock):
+def test_threads_that_give_back_what_they_take_leave_nothing(SlidingWindow, clock, switching):
     window = SlidingWindow(20, 1, clock=clock)
     seen = set()
-    switch = sys.getswitchinterval()
 
     def take_and_give_back():
         for _ in range(1_000):
@@ -263,14 +271,10 @@ def test_threads_that_give_back_what_they_take_leave_nothing(SlidingWindow, cloc
             seen.add(window.check(20).allowed and window.refund(20))
 
     threads = [threading.Thread(target=take_and_give_back) for _ in range(4)]
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert window.peek().count == 0
     assert seen - {None, False} <= set(range(21))
 

@@ -38,7 +38,7 @@ UNITS = {
 """Seconds of each unit of time; a plural s is accepted as well."""
 
 SYNTAX = re.compile(
-    r"\s*(?P<limit>\d{1,10})\s*(?:/|\s+per\s+)\s*(?P<many>\d{1,10}(?:\.\d{1,26})?)?\s*(?P<unit>[a-z]{1,12})"
+    r"\s*(?P<limit>\d{1,10})\s*(?:/|\s+per\s+)\s*(?P<many>\d{1,10}(?:\.\d{1,25})?)?\s*(?P<unit>[a-z]{1,12})"
     r"(?:\s*;\s*burst\s*=\s*(?P<burst>\d{1,10}))?\s*",
     re.ASCII | re.IGNORECASE,
 )
