@@ -48,6 +48,9 @@ static inline int64_t ps_pace_tick(const ps_pace *pace, int64_t now)
     return (int64_t)((unsigned __int128)ps_pace_elapsed(pace, now) * pace->speed >> PS_SPEED_BITS);
 }
 
+/* The first nanosecond after the epoch whose tick is `tick`, 0 <= tick < 2^63. */
+int64_t ps_pace_first(const ps_pace *pace, int64_t tick);
+
 /* The whole algorithm: when a bucket that is full at `full_at` is full again after `cost` ticks were
  * taken at `tick`, or PS_NOT_TAKEN when they are not there. 0 < cost <= depth. A bucket that was never
  * used has full_at 0. */
@@ -81,6 +84,18 @@ int64_t ps_token_bucket_level(const ps_token_bucket *bucket, int64_t now);
 
 /* The least number of nanoseconds after which `cost` ticks are there, if nobody takes any until then. */
 int64_t ps_token_bucket_wait(const ps_token_bucket *bucket, int64_t now, int64_t cost);
+
+/* What follows is for debts: full_at may be moved more than a full bucket ahead of now, as long as it stays
+ * <= 2^62. Takes are then refused until the debts are paid. */
+
+/* The tick at which the bucket will be full. */
+int64_t ps_token_bucket_full_at(const ps_token_bucket *bucket);
+
+/* Makes the bucket full at tick `then` if it is `seen` now. PS_REFUSED: it is not, nothing changed. */
+ps_status ps_token_bucket_swap(ps_token_bucket *bucket, int64_t seen, int64_t then);
+
+/* As ps_token_bucket_swap, and gives the bucket another pace. The caller keeps every other call away. */
+ps_status ps_token_bucket_change(ps_token_bucket *bucket, ps_pace pace, int64_t seen, int64_t then);
 
 /* Whether every rule above holds, for tests. */
 bool ps_token_bucket_check(const ps_token_bucket *bucket);
