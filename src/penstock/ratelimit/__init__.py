@@ -1,5 +1,6 @@
 """Rate limiting: who may go now, and who has to wait how long."""
 
+from penstock.ratelimit._reservations import Reservation
 from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
@@ -12,6 +13,7 @@ __all__ = [
     "Quota",
     "RateLimitExceeded",
     "RateLimitResult",
+    "Reservation",
     "SlidingWindow",
     "SlidingWindowCounter",
     "TokenBucket",
