@@ -10,7 +10,6 @@ call_soon_threadsafe is heard between jumps.
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from math import ceil
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ class JumpingSelector(selectors.DefaultSelector):
         if ready or timeout is None:
             return ready or super().select(5)  # nothing but another thread can wake it
         if timeout > 0:
-            self.clock.now += ceil(timeout * NANOSECONDS) + self.lateness()
+            self.clock.now += round(timeout * NANOSECONDS) + self.lateness()
         return ready
 
 
