@@ -25,6 +25,26 @@ static int64_t next_moment(fuzz_input *input, int64_t now)
     return now > INT64_MAX - step ? INT64_MAX : now + step;
 }
 
+/* Debts beyond the full bucket, given back again in part; then perhaps another pace. */
+static void owe(fuzz_input *input, ps_token_bucket *bucket)
+{
+    int64_t before = ps_token_bucket_full_at(bucket);
+    int64_t then = fuzz_between(input, 0, INT64_C(1) << 62);
+    FUZZ_REQUIRE(ps_token_bucket_swap(bucket, before ^ 1, then) == PS_REFUSED);
+    FUZZ_REQUIRE(ps_token_bucket_full_at(bucket) == before);
+    if (fuzz_take(input, 1) % 2) {
+        FUZZ_REQUIRE(ps_token_bucket_swap(bucket, before, then) == PS_OK);
+    } else {
+        ps_pace pace = bucket->pace;
+        pace.speed = (UINT64_C(1) << 62) + fuzz_take(input, 8) % (UINT64_C(1) << 62);
+        pace.depth = fuzz_between(input, 1, INT64_C(1) << fuzz_between(input, 0, 61));
+        FUZZ_REQUIRE(ps_token_bucket_change(bucket, pace, before ^ 1, then) == PS_REFUSED);
+        FUZZ_REQUIRE(ps_token_bucket_change(bucket, pace, before, then) == PS_OK);
+        FUZZ_REQUIRE(bucket->pace.depth == pace.depth && bucket->pace.speed == pace.speed);
+    }
+    FUZZ_REQUIRE(ps_token_bucket_full_at(bucket) == then);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input input = {data, size};
@@ -41,13 +61,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     while (input.left > 0) {
         now = next_moment(&input, now);
+        if (fuzz_take(&input, 1) % 8 == 0) owe(&input, &bucket);
         __int128 elapsed = elapsed_at(&bucket, now);
         int64_t before = bucket.full_at;
         int64_t level = ps_token_bucket_level(&bucket, now);
         FUZZ_REQUIRE(level == level_by_definition(&bucket, before, elapsed));
-        FUZZ_REQUIRE(0 <= level && level <= depth);
+        FUZZ_REQUIRE(0 <= level && level <= bucket.pace.depth);
 
-        int64_t cost = fuzz_between(&input, 1, depth);
+        int64_t cost = fuzz_between(&input, 1, bucket.pace.depth);
         int64_t wait = ps_token_bucket_wait(&bucket, now, cost);
         FUZZ_REQUIRE(wait >= 0);
         ps_status status = ps_token_bucket_take(&bucket, now, cost);

@@ -1,6 +1,7 @@
 """Rate limiting: who may go now, and who has to wait how long."""
 
 from penstock.ratelimit._reservations import Reservation
+from penstock.ratelimit.concurrency import ConcurrencyLimiter, NotAcquired
 from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
@@ -9,7 +10,9 @@ from penstock.ratelimit.token_bucket import TokenBucket
 from penstock.ratelimit.window_counter import SlidingWindowCounter
 
 __all__ = [
+    "ConcurrencyLimiter",
     "LimiterFull",
+    "NotAcquired",
     "Quota",
     "RateLimitExceeded",
     "RateLimitResult",

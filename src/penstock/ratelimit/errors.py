@@ -44,4 +44,4 @@ class RateLimitExceeded(PenstockError, RuntimeError):
 
 
 class LimiterFull(PenstockError, RuntimeError):
-    """A limiter holds as many keys as it may, and can forget none of them without letting somebody off."""
+    """A limiter is full: of keys that it cannot forget without letting somebody off, or of those who wait."""
