@@ -43,6 +43,12 @@ def race(benchmark):
     return run
 
 
+@pytest.fixture
+def show():
+    """show(table) prints a table with those of the races."""
+    return reports.append
+
+
 def time_calls(call: Callable[[], object], times: int) -> int:
     """Nanoseconds that `times` calls take, the loop included."""
     start = perf_counter_ns()
