@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import linecache
 import math
 import random
 import signal
@@ -366,14 +367,22 @@ def test_blocked_thread_gives_its_tokens_back_when_interrupted(TokenBucket):
     def interrupt(number, frame):
         raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, interrupt)
+    def interrupt_when_it_waits():
+        waited = threading.Event()
+        while bucket.peek().reset_after < 1500:
+            waited.wait(0.001)
+        waited.wait(0.01)  # from its promise into its sleep
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    other = threading.Thread(target=interrupt_when_it_waits)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        other.start()
         with pytest.raises(Interrupted):
             bucket.acquire()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        other.join()
+        signal.signal(signal.SIGUSR1, before)
     assert bucket.peek().reset_after <= 1000
 
 
@@ -425,6 +434,63 @@ def test_finalizer_that_interrupts_a_step_gives_back_after_it(TokenBucket, clock
             bucket.reserve()
         assert bucket.peek().reset_after == 3
     assert bucket.reserve().delay == 2
+
+
+def interrupt_after(steps, call):
+    """Calls `call` and raises KeyboardInterrupt at its `steps`-th line. False: it has fewer."""
+    left = steps
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("_reservations.py"):
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not line.lstrip().startswith("with "):  # no signal is heard there
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("step", ["reserve", "acquire", "cancel", "refund"])
+def test_interruption_at_any_line_makes_no_promise_early(TokenBucket, step):
+    steps = 0
+    interrupted = True
+    while interrupted:
+        steps += 1
+        clock = ManualClock()
+        bucket = TokenBucket(1, 2, initial=0, clock=clock)
+        ahead, middle, last = bucket.reserve(), bucket.reserve(), bucket.reserve()
+        call = {
+            "reserve": bucket.reserve,
+            "acquire": lambda bucket=bucket: bucket.acquire(timeout=3),
+            "cancel": middle.cancel,
+            "refund": lambda bucket=bucket: bucket.refund(0.5),
+        }[step]
+        interrupted = interrupt_after(steps, call)
+        given_back = {"cancel": 1, "refund": 0.5}.get(step, 0)
+        moved_up = 0 if step == "cancel" else given_back
+        assert ahead.delay >= 1 - moved_up
+        assert last.delay >= 3 - given_back
+        clock.advance(1 - moved_up - 0.001)
+        assert ahead.delay > 0
+        clock.advance(1.1)
+        assert last.delay >= 0.8 - (given_back - moved_up)
+        assert bucket.peek().reset_after <= 4 + (step == "reserve")
+        clock.advance(4)
+        assert last.delay == 0
+        assert bucket.allow(2) or bucket.tokens >= 1
+    assert steps > 20
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan])

@@ -110,7 +110,7 @@ class Ledger:
 
     __slots__ = (
         "_clock", "_gone", "_lock", "_mark", "_next", "_pending", "_total", "_tree", "_tree_sum", "_waiting",
-        "pace",
+        "_writing", "pace",
     )  # fmt: skip
 
     def __init__(self, clock: Clock, pace: "Pace") -> None:
@@ -118,6 +118,7 @@ class Ledger:
         self._clock = clock
         self._lock = RLock()
         self._mark = -1  # full_at as this ledger has left or seen it
+        self._writing = -1  # ... or as it is about to leave it
         self._pending: OrderedDict[Reservation, None] = OrderedDict()
         self._waiting: OrderedDict[Reservation, None] = OrderedDict()  # those of them whom somebody waits for
         self._total = 0  # ticks, the costs of all that are pending
@@ -258,7 +259,15 @@ class Ledger:
                 if each._waker is not None and not each._waker.wake():
                     self._gone.append(each)
 
-    # What follows is called within the lock, and adds to `wake` whom to wake after it.
+    # What follows is called within the lock, and adds to `wake` whom to wake after it. A KeyboardInterrupt
+    # may come between any two steps: their order is such that it can make a promise late, never early.
+
+    def _swap(self, bucket: Bucket, then: int) -> bool:
+        self._writing = then
+        swapped = bucket._swap(self._mark, then)
+        if swapped:
+            self._mark = then
+        return swapped
 
     def _due(self, reservation: Reservation) -> int:
         cancelled_ahead = 0
@@ -271,6 +280,8 @@ class Ledger:
     def _catch_up(self, bucket: Bucket, tick: int, wake: list[Reservation]) -> None:
         """Takes those out that have become due."""
         seen = bucket._full_at
+        if seen == self._writing:  # an interrupted _swap of this ledger's own
+            self._mark = seen
         while self._pending:
             head = next(iter(self._pending))
             due = self._mark - self._total + head._cost - self.pace.depth
@@ -300,9 +311,8 @@ class Ledger:
                     raise LimiterFull("tokens must be there within 36 years, so many are promised already")
                 if len(self._pending) >= MAX_WAITING:
                     raise LimiterFull(f"at most {MAX_WAITING} reservations may be pending")
-            if bucket._swap(self._mark, then):
+            if self._swap(bucket, then):
                 break
-        self._mark = then
         reservation._cost = cost
         reservation._base = due
         reservation._pace = pace
@@ -349,14 +359,16 @@ class Ledger:
 
     def _cancel(self, reservation: Reservation, tick: int, wake: list[Reservation]) -> bool:
         bucket = reservation._bucket
-        while True:
-            self._catch_up(bucket, tick, wake)
-            if reservation._holds != PENDING:
-                return False
-            if bucket._swap(self._mark, self._mark - reservation._cost):
-                break
-        self._mark -= reservation._cost
+        self._catch_up(bucket, tick, wake)
+        if reservation._holds != PENDING:
+            return False
+        due = self._due(reservation)
         self._take_out(reservation)
+        if not self._swap(bucket, self._mark - reservation._cost):
+            reservation._holds = DUE  # somebody was allowed meanwhile: nothing was owed then
+            reservation._base = due
+            reservation._pace = self.pace
+            return False
         self._move_up(reservation._place, reservation._cost)
         reservation._holds = NOTHING
         self._catch_up(bucket, tick, wake)
@@ -393,9 +405,8 @@ class Ledger:
             back = min(cost, self._mark - tick)
             if back <= 0:
                 return  # it is full
-            if bucket._swap(self._mark, self._mark - back):
+            if self._swap(bucket, self._mark - back):
                 break
-        self._mark -= back
         if self._pending:
             self._move_up(1, back)
         self._catch_up(bucket, tick, wake)
@@ -416,7 +427,7 @@ class Ledger:
         if not bucket._change(pace, self._mark, then):
             return False
         self.pace = pace
-        self._mark = then
+        self._mark = self._writing = then
         self._total = 0
         for each in self._pending:
             each._cost = max(1, each._cost * pace.token // old.token)
