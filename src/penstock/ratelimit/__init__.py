@@ -3,6 +3,7 @@
 from penstock.ratelimit._reservations import Reservation
 from penstock.ratelimit.concurrency import ConcurrencyLimiter, NotAcquired
 from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
+from penstock.ratelimit.limiter import LimiterStats, RateLimiter
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
 from penstock.ratelimit.sliding_window import SlidingWindow
@@ -12,10 +13,12 @@ from penstock.ratelimit.window_counter import SlidingWindowCounter
 __all__ = [
     "ConcurrencyLimiter",
     "LimiterFull",
+    "LimiterStats",
     "NotAcquired",
     "Quota",
     "RateLimitExceeded",
     "RateLimitResult",
+    "RateLimiter",
     "Reservation",
     "SlidingWindow",
     "SlidingWindowCounter",
