@@ -635,7 +635,17 @@ cdef class RateLimiter:
             self.own[key] = fresh
             used = ps_quotas_used(&before.quotas, before.state, now)
             before.gone = True
-        fresh.charge(used, now)
+        try:
+            fresh.charge(used, now)
+        except MemoryError:
+            if before is None:
+                fresh.gone = True
+                self.own.pop(key, None)
+                self.set_plain()
+            else:
+                self.own[key] = before
+                before.gone = False
+            raise
         if slot != NULL:
             self.remove(slot)
 
