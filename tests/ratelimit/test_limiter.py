@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections import deque
+from contextlib import suppress
 
 import numpy
 import pytest
@@ -663,6 +664,29 @@ def test_comparison_may_use_the_limiter(RateLimiter, clock):
     assert not actions
     limiter.clear()
     assert drain(limiter, Key("a", 1), 10) == 100
+
+
+@pytest.mark.parametrize("call", ["allow", "check", "peek", "reset", "set_quota", "remove_quota"])
+@pytest.mark.parametrize("change", ["clear", "remove_quota", "fail"])
+def test_comparison_may_take_own_quotas_away(RateLimiter, clock, call, change):
+    limiter = RateLimiter("5/second", clock=clock)
+
+    def act():
+        if change == "fail":
+            raise RuntimeError("no answer")
+        if change == "clear":
+            limiter.clear()
+            gc.collect()
+        else:
+            limiter.remove_quota(Key("own"))
+
+    for _ in range(20):
+        limiter.set_quota(Key("own"), "9/second")
+        arguments = ("7/second",) if call == "set_quota" else ()
+        with suppress(RuntimeError):
+            getattr(limiter, call)(Key("own", on_compare=act), *arguments)
+    limiter.clear()
+    assert drain(limiter, Key("own")) == 5
 
 
 def test_error_of_a_comparison_comes_through_and_takes_nothing(RateLimiter, clock):

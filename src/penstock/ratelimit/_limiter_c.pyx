@@ -621,29 +621,30 @@ cdef class RateLimiter:
         cdef int64_t now = self.now()
         cdef Own fresh = Own(parsed, self._algorithm, now)
         cdef Own before = self.own_of(key)
+        cdef dict own = self.own  # held: a comparison may put another in its place
         cdef ps_limiter_slot *slot = NULL
         cdef uint32_t used = 0
         if before is None:
-            if len(self.own) >= self.table.limit:
+            if len(own) >= self.table.limit:
                 raise LimiterFull(f"maxsize {self.table.limit} keys have quotas of their own")
-            self.own[key] = fresh  # compares keys, so what was used is read after it
+            own[key] = fresh  # compares keys, so what was used is read after it
             self.set_plain()
             slot = self.find(key, hashed)
             if slot != NULL:
                 used = ps_quotas_used(&self.table.quotas, ps_limiter_state(slot), now)
         else:
-            self.own[key] = fresh
+            own[key] = fresh
             used = ps_quotas_used(&before.quotas, before.state, now)
             before.gone = True
         try:
             fresh.charge(used, now)
         except MemoryError:
             if before is None:
+                own.pop(key, None)
                 fresh.gone = True
-                self.own.pop(key, None)
                 self.set_plain()
             else:
-                self.own[key] = before
+                own[key] = before
                 before.gone = False
             raise
         if slot != NULL:
@@ -663,6 +664,7 @@ cdef class RateLimiter:
         cdef Py_hash_t hashed = hash(key)
         cdef int64_t now = self.now()
         cdef Own own = self.own_of(key)
+        cdef dict others = self.own  # held: a comparison may put another in its place
         cdef ps_limiter_slot *slot
         cdef Removed removed
         cdef int64_t soonest = 0
@@ -682,8 +684,8 @@ cdef class RateLimiter:
                     raise MemoryError()
         finally:
             release(&removed)
+        others.pop(key, None)  # compares keys, and may fail
         own.gone = True
-        self.own.pop(key, None)
         self.set_plain()
         return True
 
@@ -871,7 +873,10 @@ cdef class RateLimiter:
     # ---- waiting ----
 
     cdef inline bint is_awaited(self, key) except -1:
-        return self.lines is not None and <bint>self.lines.stand(key)
+        if self.lines is None:
+            return False
+        lines = self.lines  # held: the comparison of keys may put another in its place
+        return lines.stand(key)
 
     def _goes_at_once(self, key, n, /):
         cdef int64_t units = units_of(n)
@@ -939,12 +944,18 @@ cdef class RateLimiter:
 
     cdef inline Own own_of(self, key):
         """The quotas of `key` alone, None when it has none."""
+        if self.own is None or len(self.own) == 0:
+            return None
+        return self.own_among(key)
+
+    cdef Own own_among(self, key):
+        cdef dict own
         cdef Own found
-        while self.own is not None and len(self.own) > 0:
-            found = self.own.get(key)
+        while True:
+            own = self.own  # held: the comparison may put another in its place
+            found = None if own is None else own.get(key)
             if found is None or not found.gone:  # else the comparison has taken them away: look again
                 return found
-        return None
 
     cdef inline void set_plain(self) noexcept:
         self.plain = (self.table.quotas.algorithm == PS_TOKEN_BUCKET and self.lines is None
