@@ -7,7 +7,7 @@ came. When it is longer than MAX_BODY_TO_SKIP or of unknown length, the answer s
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import Unpack
+from typing import Any, Unpack
 
 from aiohttp import HttpVersion11, web
 
@@ -19,12 +19,20 @@ from penstock.ratelimit.middleware._core import (
     key_of_client,
 )
 from penstock.ratelimit.middleware.client_ip import ClientIP
+from penstock.ratelimit.result import RateLimitResult
 
 __all__ = ["RESULT", "RateLimitMiddleware", "client_key", "limited", "route_of"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-RESULT = "penstock.ratelimit"
+
+def request_key(name: str, kind: type) -> Any:
+    """A key of what is kept with a request; aiohttp before 3.14 has strings only."""
+    key_class = getattr(web, "RequestKey", None)
+    return f"penstock.ratelimit.{name}" if key_class is None else key_class(name, kind)
+
+
+RESULT = request_key("result", RateLimitResult)
 """Where handlers find the RateLimitResult: `request.get(RESULT)`; None when the request is not limited."""
 MAX_BODY_TO_SKIP = 65_536
 """Bytes of a refused request's body for which the connection is kept."""
@@ -88,7 +96,7 @@ class RateLimitMiddleware:
 
     def __init__(self, limiter: Limiter | None, **options: Unpack[Options[web.Request]]) -> None:
         self._limits = RequestLimits(limiter, READER, **options)
-        self._expected = f"penstock.ratelimit.expected.{id(self)}"
+        self._expected = request_key(f"expected_{id(self)}", Decision)
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's answer, or a refusal."""
@@ -137,7 +145,8 @@ class RateLimitMiddleware:
 
     async def _decide(self, request: web.Request) -> Decision:
         decision = await self._limits.decide(request)
-        request[RESULT] = decision.result
+        if decision.result is not None:
+            request[RESULT] = decision.result
         return decision
 
 

@@ -112,7 +112,8 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         decision = await self._limits.decide(scope)
-        scope[RESULT] = decision.result
+        if decision.result is not None:
+            scope[RESULT] = decision.result
         if decision.status:
             await refuse(scope, decision, send)
         elif decision.headers:

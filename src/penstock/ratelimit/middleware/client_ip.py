@@ -112,7 +112,7 @@ class ClientIP:
 
     def _client(self, peer: str | None, field_lines: Sequence[str]) -> Hop:
         hop = self._readable_hop(peer) or self._without_address
-        if not hop.is_trusted or not field_lines:
+        if not hop.is_trusted or self.field is None:
             return hop
         for entry in entries_from_the_right(field_lines, self._is_rfc7239):
             node = forwarded_for(entry) if self._is_rfc7239 else entry
