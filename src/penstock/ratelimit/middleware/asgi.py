@@ -153,6 +153,13 @@ async def refuse(scope: Scope, decision: Decision, send: Send) -> None:
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many requests"})
             return
     headers = [*header_lines(decision), (b"content-length", str(len(decision.body)).encode())]
+    if waits_to_send_body(scope):
+        headers.append((b"connection", b"close"))  # what comes next may be the body or a request, who knows
     body = b"" if scope.get("method") == "HEAD" else decision.body
     await send({"type": f"{prefix}.start", "status": decision.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})
+
+
+def waits_to_send_body(scope: Scope) -> bool:
+    is_http1 = scope["type"] == "http" and scope.get("http_version", "").startswith("1.")
+    return is_http1 and any(name.lower() == b"expect" for name, _ in scope["headers"])
