@@ -34,6 +34,8 @@ def request_key(name: str, kind: type) -> Any:
 
 RESULT = request_key("result", RateLimitResult)
 """Where handlers find the RateLimitResult: `request.get(RESULT)`; None when the request is not limited."""
+EXPECTED = request_key("expected", tuple)  # the middleware that has decided before the body, and what
+NOT_EXPECTED = None, Decision()
 MAX_BODY_TO_SKIP = 65_536
 """Bytes of a refused request's body for which the connection is kept."""
 
@@ -96,11 +98,12 @@ class RateLimitMiddleware:
 
     def __init__(self, limiter: Limiter | None, **options: Unpack[Options[web.Request]]) -> None:
         self._limits = RequestLimits(limiter, READER, **options)
-        self._expected = request_key(f"expected_{id(self)}", Decision)
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's answer, or a refusal."""
-        decision = request.pop(self._expected, None) or await self._decide(request)
+        expecting, decision = request.get(EXPECTED, NOT_EXPECTED)
+        if expecting is not self:
+            decision = await self._decide(request)
         if decision.status:
             return refused(request, decision)
         try:
@@ -130,7 +133,7 @@ class RateLimitMiddleware:
             answer = refused(request, decision)
             answer.force_close()  # what comes next may be the body or another request, who knows
             return answer
-        request[self._expected] = decision
+        request[EXPECTED] = self, decision
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer has not begun
         return None
