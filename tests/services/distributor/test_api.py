@@ -39,6 +39,7 @@ SAMPLE = [
 ]  # fmt: skip
 GOOD = b'[{"messages":[{"message":"x"}]}]'
 JSON = "Content-Type: application/json\r\n"
+JSON_TYPE = {"Content-Type": "application/json"}
 
 
 class Service:
@@ -52,7 +53,7 @@ class Service:
             return checked(answer, status, await answer.read())
 
     async def post(self, path, body, status, headers=None, **options):
-        headers = {"Content-Type": "application/json"} if headers is None else headers
+        headers = JSON_TYPE if headers is None else headers
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         async with self.session.post(self.url + path, data=data, headers=headers, **options) as answer:
             return checked(answer, status, await answer.read())
@@ -299,6 +300,38 @@ async def test_rate_limit_is_a_429_with_retry_after(start):
         answer = await service.logs(SAMPLE * 5, 429)
         assert 4 <= int(answer.headers["Retry-After"]) <= 5
         assert (await service.nothing_left())["accepted"] == 5
+
+
+async def test_client_that_asks_too_often_is_answered_429_and_others_are_not(start):
+    settings = {"client_rate_limit": 0.01, "client_burst": 2, "trusted_proxies": ("127.0.0.1",)}
+    async with start(**settings) as service:
+        flood, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.1, 192.0.2.2"}
+        await service.get("/api/v1/health", headers=flood)
+        last = await service.logs(SAMPLE, 202, JSON_TYPE | flood)
+        assert last.headers["RateLimit-Policy"] == '"default";q=2;w=200'
+        refused = await service.logs(SAMPLE, 429, JSON_TYPE | flood)
+        assert refused.json["violated-policies"] == ["default"]
+        assert 99 <= int(refused.headers["Retry-After"]) <= 100
+        await service.get("/nothing", 429, headers=flood)
+        await service.logs(SAMPLE, 202, JSON_TYPE | other)
+        for path in ("/livez", "/readyz", "/metrics"):
+            for _ in range(3):
+                answer = await service.get(path, headers=flood)
+        assert b"\npenstock_distributor_limited_requests_total 2\n" in answer.body
+        assert (await service.get("/api/v1/stats")).json["limited_requests"] == 2
+
+
+async def test_burst_of_a_client_is_a_second_s_requests_unless_told(start):
+    for rate, burst in ((0.5, 1), (2.5, 3)):
+        async with start(client_rate_limit=rate, trusted_proxies=("127.0.0.1",)) as service:
+            answer = await service.get("/api/v1/analyzers", headers={"X-Forwarded-For": "192.0.2.1"})
+            assert f'"default";q={burst};' in answer.headers["RateLimit-Policy"]
+
+
+async def test_without_a_limit_of_clients_answers_tell_none(service):
+    answer = await service.get("/api/v1/stats")
+    assert "RateLimit" not in answer.headers
+    assert answer.json["limited_requests"] == 0
 
 
 async def test_shutting_down_is_a_503_and_not_ready(service):

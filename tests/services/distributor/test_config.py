@@ -79,11 +79,13 @@ def test_environment_carries_analyzers_and_simulation_as_json(load):
         f"{PREFIX}ANALYZERS": '[{"id": "a", "url": "http://h/p", "weight": 2}]',
         f"{PREFIX}SIMULATION": '{"processing_time": 0}',
         f"{PREFIX}RATE_LIMIT": "5",
+        f"{PREFIX}TRUSTED_PROXIES": '["10.0.0.0/8", "::1"]',
     }
     config = load("", environment)
     assert config.analyzers == (AnalyzerConfig("a", "http://h/p", 2),)
     assert config.simulation.processing_time == 0
     assert config.rate_limit == 5
+    assert config.trusted_proxies == ("10.0.0.0/8", "::1")
 
 
 def test_environment_of_the_process_is_read_when_none_is_given(monkeypatch):
@@ -109,6 +111,11 @@ def test_environment_of_the_process_is_read_when_none_is_given(monkeypatch):
         ("accept_timeout = 0", "Expected `float` > 0.0 - at `$.accept_timeout`"),
         ("linger = 2", "Expected `float` <= 1.0 - at `$.linger`"),
         ("rate_limit = 0", "at `$.rate_limit`"),
+        ("client_rate_limit = 0", "Expected `float` >= 0.001 - at `$.client_rate_limit`"),
+        ("client_rate_limit = inf", "at `$.client_rate_limit`"),
+        ("client_burst = 0", "Expected `int` >= 1 - at `$.client_burst`"),
+        ('trusted_proxies = "10.0.0.0/8"', "Expected `array`, got `str` - at `$.trusted_proxies`"),
+        ('trusted_proxies = ["10.0.0.1/8"]', "trusted_proxies must be networks such as 10.0.0.0/8"),
         ('durability = "disk"', "'disk' - at `$.durability`"),
         ("simulation = {failure_rate = 1.1}", "Expected `float` <= 1.0 - at `$.simulation.failure_rate`"),
         ("simulation = {processing_time = -1}", "at `$.simulation.processing_time`"),

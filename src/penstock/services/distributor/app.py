@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from penstock.ratelimit import Quota, RateLimiter
+from penstock.ratelimit.middleware.aiohttp import RateLimitMiddleware
 from penstock.services.distributor.analyzer_client import HttpAnalyzerClient
 from penstock.services.distributor.config import Config
-from penstock.services.distributor.handlers import DISTRIBUTOR, add_routes
+from penstock.services.distributor.handlers import CLIENT_LIMITS, DISTRIBUTOR, add_routes
 from penstock.services.distributor.simulated import start_reference_fleet, url_of
 from penstock.services.distributor.spool import Spool
 from penstock.services.distributor.state import Distributor
@@ -23,6 +26,10 @@ from penstock.services.stop_signal import stop_signal
 __all__ = ["CannotListen", "create_app", "serve"]
 
 log = logging.getLogger(__name__)
+
+MAX_CLIENTS = 100_000
+"""Clients whose requests are counted at a time."""
+UNLIMITED = ("/livez", "/readyz", "/metrics")
 
 SAME_SIGNAL = 1.0
 """Seconds within which a second signal is taken for an echo of the first."""
@@ -36,7 +43,11 @@ def create_app(config: Config) -> web.Application:
     Args:
         config: the settings; without analyzers, four simulated ones are started beside it.
     """
-    app = web.Application(middlewares=[problems_for_http_errors], client_max_size=config.max_body_bytes)
+    limits = client_limits(config)
+    app = web.Application(
+        middlewares=[problems_for_http_errors, *limits], client_max_size=config.max_body_bytes
+    )
+    app[CLIENT_LIMITS] = limits
     add_routes(app.router)
 
     async def run_distributor(app: web.Application) -> AsyncIterator[None]:
@@ -56,6 +67,16 @@ def create_app(config: Config) -> web.Application:
 
     app.cleanup_ctx.append(run_distributor)
     return app
+
+
+def client_limits(config: Config) -> list[RateLimitMiddleware]:
+    """The limit of every client's requests, or nothing when there is none."""
+    rate = config.client_rate_limit
+    if rate is None:
+        return []
+    burst = config.client_burst or math.ceil(rate)
+    limiter = RateLimiter(Quota(1, 1 / rate, burst=burst), maxsize=MAX_CLIENTS)
+    return [RateLimitMiddleware(limiter, exempt=UNLIMITED, trusted_proxies=config.trusted_proxies)]
 
 
 async def serve(

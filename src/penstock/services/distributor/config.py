@@ -1,7 +1,7 @@
 """Settings of the logs distributor: a TOML file, then the environment, then flags; the last one wins.
 
 Every field of `Config` is a key of the TOML file and, as `PENSTOCK_DISTRIBUTOR_<FIELD>`, a variable of
-the environment (`analyzers` and `simulation` as JSON).
+the environment (`analyzers`, `simulation` and `trusted_proxies` as JSON).
 """
 
 import os
@@ -15,11 +15,13 @@ from msgspec import Meta
 
 from penstock.balancing import WeightedRoundRobin
 from penstock.errors import InvalidValue
+from penstock.ratelimit.middleware import ClientIP
 from penstock.services.http_url import is_http_url
 
 __all__ = ["AnalyzerConfig", "Config", "Simulation", "load_config"]
 
 ENVIRONMENT_PREFIX = "PENSTOCK_DISTRIBUTOR_"
+JSON_FIELDS = ("analyzers", "simulation", "trusted_proxies")  # in the environment
 
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # a year
@@ -104,6 +106,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rate_limit: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     """Packets a second that are taken, with bursts of one second; more are answered 429. None: no limit."""
 
+    client_rate_limit: Annotated[float, Meta(ge=0.001, le=1e6)] | None = None
+    """Requests a second that each client's IP address may send (IPv6: each /64), except for `/livez`,
+    `/readyz` and `/metrics`; more are answered 429. None: no limit."""
+    client_burst: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Requests that a client may send at once; None: those of one second, at least one."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the proxies whose X-Forwarded-For tells the client, such as `10.0.0.0/8`; they append to it
+    or replace it. Nobody's is believed unless told."""
+
     max_pending: Count = 100_000
     """Most packets accepted and not yet delivered; more are refused with 503."""
     max_pending_bytes: Count = 256 * 1024 * 1024
@@ -150,6 +161,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
             raise ValueError(f"analyzer ids must differ, got {', '.join(twice)} more than once")
+        ClientIP(self.trusted_proxies)  # raises what is wrong with them
         if self.analyzers:
             WeightedRoundRobin({analyzer.id: analyzer.weight for analyzer in self.analyzers})
 
@@ -196,7 +208,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         must_be_a_setting(field, variable)
-        settings[field] = from_text(text, variable) if field in ("analyzers", "simulation") else text
+        settings[field] = from_text(text, variable) if field in JSON_FIELDS else text
         converted({field: settings[field]}, variable)
     return settings
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from penstock.ratelimit.middleware.aiohttp import RateLimitMiddleware
 from penstock.services.distributor.admission import NotStored, Receipt, TooFast
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.fleet import UnknownAnalyzer
@@ -17,9 +18,11 @@ from penstock.services.distributor.spool import SpoolError
 from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import problem
 
-__all__ = ["DISTRIBUTOR", "add_routes"]
+__all__ = ["CLIENT_LIMITS", "DISTRIBUTOR", "add_routes"]
 
 DISTRIBUTOR = web.AppKey("distributor", Distributor)
+CLIENT_LIMITS = web.AppKey("client_limits", list[RateLimitMiddleware])
+"""The limit of clients' requests; empty when there is none."""
 
 BODY_ENCODINGS = ("", "identity", "gzip", "deflate")
 MAX_DEAD_LETTERS_LISTED = 1000
@@ -140,8 +143,12 @@ async def tell_health(request: web.Request) -> web.Response:
 
 async def tell_stats(request: web.Request) -> web.Response:
     distributor = request.app[DISTRIBUTOR]
-    stats = figures_of(distributor)
+    stats = figures_of(distributor) | limited_requests(request)
     return answer(stats | {"uptime": in_go_style(distributor.uptime), "timestamp": timestamp()})
+
+
+def limited_requests(request: web.Request) -> dict[str, int]:
+    return {"limited_requests": sum(limits.stats()["refused"] for limits in request.app[CLIENT_LIMITS])}
 
 
 async def list_analyzers(request: web.Request) -> web.Response:
@@ -172,6 +179,7 @@ METRICS = (
     ("purged", "counter", "Dead letters removed to keep within the bound."),
     ("retries", "counter", "Deliveries of a packet that failed and were put off."),
     ("refused", "counter", "Packets refused."),
+    ("limited_requests", "counter", "Requests refused as their client sent too many, since the start."),
     ("duplicates", "counter", "Packets answered as accepted that had been stored before."),
     ("pending", "gauge", "Packets stored and neither delivered nor given up."),
     ("conservation_error", "gauge", "accepted - delivered - dead - pending; anything but 0 is a fault."),
@@ -189,7 +197,7 @@ ANALYZER_METRICS = (
 
 async def tell_metrics(request: web.Request) -> web.Response:
     """The figures in the Prometheus text format 0.0.4."""
-    stats = figures_of(request.app[DISTRIBUTOR])
+    stats = figures_of(request.app[DISTRIBUTOR]) | limited_requests(request)
     lines = []
     for field, kind, what in METRICS:
         name = f"penstock_distributor_{field.removeprefix('total_')}" + (
