@@ -386,3 +386,48 @@ async def test_coroutine_functions_are_no_keys(site, limiter):
         await site.serve(limiter, key=key)
     with pytest.raises(TypeError, match="unknown"):
         await site.serve(limiter, unknown=1)
+
+
+# With the limiter of this room
+
+RateLimiter = both_twins("penstock.ratelimit.limiter")
+
+
+async def test_client_of_a_rate_limiter_may_come_again_when_it_was_told_to(site, RateLimiter):
+    clock = ManualClock()
+    await site.serve(RateLimiter("2/minute; burst=1, 100/day", clock=clock))
+    assert (await site.ask()).headers["RateLimit"] == '"default";r=0;t=30'
+    clock.advance(0.5)
+    answer = await site.ask()
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "30")
+    assert answer.problem["detail"] == "at most 1 in 30 s are allowed; try again in 30 s"
+    clock.advance(30)
+    assert (await site.ask()).status == 200
+
+
+async def test_rate_limiter_in_shadow_mode_refuses_nobody(site, RateLimiter):
+    await site.serve(RateLimiter("1/day", shadow=True))
+    assert [(await site.ask()).status for _ in range(3)] == [200] * 3
+    assert site.limits.stats()["allowed"] == 3
+
+
+@pytest.mark.parametrize(("on_full", "on_error", "status"), [
+    ("reject", "allow", 429), ("raise", "allow", 200), ("raise", "refuse", 503),
+])  # fmt: skip
+async def test_newcomer_at_a_full_rate_limiter(site, RateLimiter, on_full, on_error, status):
+    await site.serve(RateLimiter("2/day", maxsize=1, on_full=on_full), on_error=on_error)
+    assert (await site.ask()).status == 200
+    assert (await site.ask(peer="192.0.2.2")).status == status
+    assert (await site.ask()).status == 200
+
+
+async def test_cost_above_a_rate_limiter_s_limit_is_refused(site, RateLimiter):
+    await site.serve(RateLimiter("5/second"), cost=6)
+    answer = await site.ask()
+    assert (answer.status, "Retry-After" in answer.headers) == (429, False)
+
+
+async def test_key_of_several_parts_is_a_key_of_a_rate_limiter(site, RateLimiter):
+    keys = iter([("a", None), ("a", None), ("a", "/")])
+    await site.serve(RateLimiter("1/day"), key=lambda request: next(keys))
+    assert [(await site.ask()).status for _ in range(3)] == [200, 429, 200]
