@@ -78,6 +78,14 @@ async def test_error_of_a_handler_tells_the_limit():
         ]
 
 
+async def test_handler_that_returns_nothing_is_complained_of_by_aiohttp(caplog):
+    async def forgets(request): ...
+
+    async with client_of(RateLimitMiddleware(units(2)), x=forgets) as client:
+        assert await statuses(client, "/x") == [500]
+    assert "Missing return statement" in caplog.text
+
+
 async def test_paths_without_a_route_count_too():
     async with client_of(RateLimitMiddleware(units(2), exempt=["/nothing"])) as client:
         assert await statuses(client, "/nothing", "/other", "/nothing") == [404, 404, 429]

@@ -154,7 +154,7 @@ class RateLimitMiddleware:
 
 
 def limited(limiter: Limiter, **options: Unpack[Options[web.Request]]) -> Callable[[Handler], Handler]:
-    """Limits one handler: `@limited(limiter)` above `async def login(request)`.
+    """Limits one handler, a function: `@limited(limiter)` above `async def login(request)`.
 
     Together with a middleware, both limits hold, and the answer tells both: give this one a `policy_name`.
 
@@ -189,6 +189,6 @@ def refused(request: web.Request, decision: Decision) -> web.Response:
 
 def tell(decision: Decision, answer: web.StreamResponse) -> None:
     """Adds the fields; another limit's stay, as both are lists."""
-    if not answer.prepared:
+    if isinstance(answer, web.StreamResponse) and not answer.prepared:  # of others, aiohttp complains itself
         for name, value in decision.headers.items():
             answer.headers.add(name, value)
