@@ -12,6 +12,7 @@ HOT_PATHS = {
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",
+    "penstock.ratelimit.shared_limiter": "SharedRateLimiter",
     "penstock.ratelimit.token_bucket": "TokenBucket",
     "penstock.ratelimit.window_counter": "SlidingWindowCounter",
 }

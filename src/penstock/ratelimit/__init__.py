@@ -6,6 +6,7 @@ from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
 from penstock.ratelimit.limiter import LimiterStats, RateLimiter
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
+from penstock.ratelimit.shared_limiter import SharedFileError, SharedRateLimiter, SharedStats
 from penstock.ratelimit.sliding_window import SlidingWindow
 from penstock.ratelimit.token_bucket import TokenBucket
 from penstock.ratelimit.window_counter import SlidingWindowCounter
@@ -20,6 +21,9 @@ __all__ = [
     "RateLimitResult",
     "RateLimiter",
     "Reservation",
+    "SharedFileError",
+    "SharedRateLimiter",
+    "SharedStats",
     "SlidingWindow",
     "SlidingWindowCounter",
     "TokenBucket",

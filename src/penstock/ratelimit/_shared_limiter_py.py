@@ -1,0 +1,672 @@
+"""Shared limiter, pure Python. Its compiled twin swaps the slots as csrc/shared_limiter.h says.
+
+Python has no compare-and-swap, so here every decision is made under a lock of the file, which the kernel
+lets go when a process is killed. A decision is one store of a slot, and a slot of which only a part was
+stored is a valid one.
+"""
+
+import fcntl
+import os
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from weakref import WeakSet
+
+from penstock.clock import NANOSECONDS, Clock, checked_clock
+from penstock.errors import InvalidType, InvalidValue
+from penstock.ratelimit._result_py import RateLimitResult, result_of
+from penstock.ratelimit._shared_file import (
+    BUCKET,
+    HEADER_BYTES,
+    MOVES_AT,
+    TURNED_AWAY_AT,
+    SharedFileError,
+    checked_slots,
+    open_shared_file,
+)
+from penstock.ratelimit._token_bucket_py import MAX_ELAPSED, SPEED_BITS, checked_pace
+from penstock.ratelimit.quota import Quota, checked_quotas
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["SharedRateLimiter", "SharedStats"]
+
+WINDOW = 2 * BUCKET
+STATE, MEMBER = 3, 2  # of csrc/shared_limiter.h; there is no need of claims under a lock
+GENERATION = 0xFFFC
+TAG = 0xFFFFFFFFFFFF0000
+LAST_MOMENT = 1 << 62
+MAX_COUNT = (1 << 64) - 1
+ATTEMPTS = 1000  # one fails only when the slots or this limiter were changed while the clock was read
+
+STR, BYTES, INT = 1, 2, 3  # kinds of keys; equal bytes of two kinds are two keys
+
+
+class SharedStats(NamedTuple):
+    """The state of a shared table."""
+
+    slots: int
+    """Keys that it has room for."""
+    live: int
+    """Keys that have taken something which has not come back yet."""
+    turned_away: int
+    """Requests of new keys that were refused because every slot that they may have was live."""
+
+
+class Pace(NamedTuple):
+    """One quota in ticks, as csrc/token_bucket.h defines them."""
+
+    speed: int
+    token: int
+    depth: int
+    epoch: int
+    limit: int
+    window: int
+
+    def tick(self, now: int) -> int:
+        """The tick of clock `now`."""
+        return min(max(now - self.epoch, 0), MAX_ELAPSED) * self.speed >> SPEED_BITS
+
+    def wait(self, full_at: int, now: int, cost: int) -> int:
+        """Nanoseconds until `cost` ticks are there."""
+        tick = self.tick(now)
+        due = max(full_at, tick) + cost - self.depth
+        if due <= tick:
+            return 0
+        return -(-(due << SPEED_BITS) // self.speed) - min(max(now - self.epoch, 0), MAX_ELAPSED)
+
+
+def paces_of(quotas: Sequence[Quota], epoch: int) -> tuple[Pace, ...]:
+    """The paces of quotas whose tick 0 is clock `epoch`."""
+    return tuple(
+        Pace(*checked_pace(quota.rate, quota.burst, None)[:3], epoch, quota.burst, window_of(quota))
+        for quota in quotas
+    )
+
+
+def window_of(quota: Quota) -> int:
+    """Nanoseconds in which all that a quota allows at once comes back."""
+    return round(quota.burst / quota.rate * NANOSECONDS)
+
+
+def encoded(key: object) -> tuple[int, bytes]:
+    """Kind and bytes of a key.
+
+    Raises:
+        TypeError: it is neither a str, bytes nor an int.
+    """
+    if isinstance(key, str):
+        return STR, str.encode(key, "utf-8", "surrogatepass")
+    if isinstance(key, bytes):
+        return BYTES, bytes(key)
+    if isinstance(key, int):
+        bits = int.bit_length(key)
+        return INT, int.to_bytes(key, max(8, bits // 8 + 1), "little", signed=True)
+    raise InvalidType(f"key must be a str, bytes or an int, got {type(key).__name__}")
+
+
+def checked_n(n: object, most: int) -> int:
+    """Units of a request.
+
+    Raises:
+        ValueError: not 1 to `most`.
+        TypeError: no int.
+    """
+    if type(n) is not int:
+        raise InvalidType(f"n must be an int, got {type(n).__name__}")
+    if not 1 <= n <= most:
+        raise InvalidValue(f"n must be >= 1 and <= {most}, all that is allowed at once, got {n}")
+    return n
+
+
+def checked_out(out: Any, size: int) -> Any:
+    """An array for `size` answers: a new one, or `out`.
+
+    Raises:
+        ValueError: `out` has another size, or is not contiguous and writable.
+        TypeError: `out` is no array of bool.
+    """
+    import numpy as np  # only who asks for arrays pays for the import
+
+    if out is None:
+        return np.empty(size, dtype=np.bool_)
+    if not isinstance(out, np.ndarray) or out.dtype != np.bool_:
+        raise InvalidType(f"out must be a numpy array of bool, got {type(out).__name__}")
+    if out.shape != (size,) or not out.flags.c_contiguous or not out.flags.writeable:
+        raise InvalidValue(f"out must be contiguous, writable and of shape ({size},), got {out.shape}")
+    return out
+
+
+class Descriptor:
+    """An open file; closed with the object at the latest."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        """Closes it, once."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+    __del__ = close
+
+
+def closed(path: object) -> SharedFileError:
+    """What a call after close() raises, or of the compiled twin before __init__."""
+    if path is None:
+        return SharedFileError("the limiter is not initialised")
+    return SharedFileError(f"{os.fsdecode(path)}: the limiter is closed")  # type: ignore[arg-type]
+
+
+class SharedRateLimiter:
+    """Limits for each key that several processes of one host share exactly, through one file.
+
+    Every process opens the same `path` with the same quotas, before or after a fork. A process may be
+    killed at any moment: no other waits for it, and it takes at most what its last request would have
+    taken. Threads may share a limiter.
+
+    Each quota is a token bucket; several are decided together or not at all. A key is hashed with a
+    secret of the file. The table does not grow: a key that has all its tokens back gives its slot to
+    another, one that has not is never forgotten, and a newcomer that finds no slot is refused and counted
+    in `stats().turned_away`. About twice as many slots as keys are limited at one time are right.
+
+    A file of an earlier boot is replaced by a new one. Every other file that does not fit is refused.
+
+    Args:
+        quotas: Quota or str such as "10/second, 1000/hour", 1 to 8 of them.
+        path: the file; made with mode 0600 if there is none. Its directory should be on tmpfs, as /run and
+            /dev/shm are, and writable by this user alone: a program that truncates the file kills those
+            that use it.
+        slots: keys that can be limited at one time, 32 to 2**26 and a multiple of 16; each needs 16 bytes
+            for each quota.
+        clock: returns int nanoseconds that do not go back, the same in all processes; None for the
+            monotonic clock of the system, which stands still while the host is suspended.
+
+    Raises:
+        ValueError: a quota or `slots` is out of its range.
+        TypeError: an argument is of a wrong type.
+        SharedFileError: the file cannot be made, or is none of ours: another owner or mode, a link, damaged,
+            of other quotas, slots, clock or version, or made by the other twin. An OSError.
+
+    Source: ITU-T I.371, generic cell rate algorithm; Purcell and Harris, Non-blocking hashtables with open
+    addressing, 2005.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_closed",
+        "_depth",
+        "_file",
+        "_lock",
+        "_memory",
+        "_most",
+        "_paces",
+        "_path",
+        "_quotas",
+        "_secret",
+        "_slots",
+        "_turn",
+        "_words",
+    )
+
+    def __init__(
+        self,
+        *quotas: Quota | str,
+        path: str | bytes | os.PathLike[str],
+        slots: int = 65_536,
+        clock: Clock | None = None,
+    ) -> None:
+        if hasattr(self, "_paces"):
+            raise InvalidType("a SharedRateLimiter is initialised once")
+        checked = checked_quotas(quotas)
+        size = checked_slots(slots)
+        self._clock = checked_clock(clock)
+        file = open_shared_file(
+            path, checked, size, compiled=False, own_clock=clock is not None, epoch=self._clock()
+        )
+        self._quotas, self._path, self._slots = checked, path, size
+        self._most = min(quota.burst for quota in checked)
+        self._secret = file.secret
+        self._memory = file.memory
+        self._words = memoryview(file.memory).cast("Q")
+        self._file = Descriptor(file.fd)
+        self._lock = RLock()  # of threads; a signal handler may use the limiter that it interrupts
+        self._depth = 0  # decisions under way, one in another by a signal handler
+        self._turn = 0  # decisions that were begun
+        self._closed = False
+        self._paces = paces_of(checked, file.epoch)
+        OPEN.add(self)
+
+    def __repr__(self) -> str:
+        quotas = ", ".join(str(quota) for quota in self._quotas)
+        return f"SharedRateLimiter({quotas!r}, path={self._path!r}, slots={self._slots})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Keys that have taken something which has not come back yet. Looks at every slot."""
+        now = self._clock()
+        self._begin()
+        try:
+            return sum(not self._idle(index, now) for index in self._members())
+        finally:
+            self._end()
+
+    @property
+    def quotas(self) -> tuple[Quota, ...]:
+        """The limits of every key."""
+        return self._quotas
+
+    @property
+    def path(self) -> str | bytes | os.PathLike[str]:
+        """The file, as it was given."""
+        return self._path
+
+    def allow(self, key: str | bytes | int, n: int = 1, /) -> bool:
+        """Takes `n` units of `key` if every quota has them; never waits.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+
+        Returns:
+            True: they are taken. False: too few, none taken.
+
+        Raises:
+            ValueError: n is out of its range, so it could never be allowed.
+            TypeError: key or n is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        cost = checked_n(n, self._most)
+        return self._take(self._located(key), cost)[0]
+
+    def check(self, key: str | bytes | int, n: int = 1, /) -> RateLimitResult:
+        """Takes `n` units of `key` if every quota has them, and tells how the limit stands.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+
+        Returns:
+            What was decided. Numbers are those of the quota that has the least left, or on a refusal of the
+            one that has to be waited for longest.
+
+        Raises:
+            ValueError: n is out of its range, so it could never be allowed.
+            TypeError: key or n is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        cost = checked_n(n, self._most)
+        return self._result(*self._take(self._located(key), cost), cost)
+
+    def peek(self, key: str | bytes | int, /) -> RateLimitResult:
+        """How the limit of `key` stands, as `check` would tell for one unit; takes nothing.
+
+        Raises:
+            TypeError: key is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        return self._result(*self._read(self._located(key), 1), 1)
+
+    def retry_after(self, key: str | bytes | int, n: int = 1, /) -> float:
+        """Seconds until `key` could take `n` units if nobody takes any until then; takes none.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+
+        Returns:
+            Seconds, 0.0 when `allow(key, n)` would succeed now.
+
+        Raises:
+            ValueError: n is out of its range, so it could never be allowed.
+            TypeError: key or n is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        cost = checked_n(n, self._most)
+        return self._result(*self._read(self._located(key), cost), cost).retry_after
+
+    def refund(self, key: str | bytes | int, n: int = 1, /) -> None:
+        """Gives `n` units back to `key`; it never has more than its burst.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+
+        Raises:
+            ValueError: n is out of its range.
+            TypeError: key or n is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        cost = checked_n(n, self._most)
+        place = self._located(key)
+        now = self._clock()
+        self._begin()
+        try:
+            for _ in range(ATTEMPTS):
+                turn = self._turn
+                index = self._find(place)
+                if index is None:
+                    return
+                slot = self._slot(index)
+                for i, pace in enumerate(self._paces):
+                    tick = pace.tick(now)
+                    if slot[2 * i + 1] > tick:
+                        slot[2 * i + 1] = max(slot[2 * i + 1] - cost * pace.token, tick)
+                data = memoryview(array("Q", slot))
+                if self._turn == turn:
+                    self._words[index : index + len(slot)] = data
+                    return
+        finally:
+            self._end()
+
+    def reset(self, key: str | bytes | int, /) -> None:
+        """Forgets what `key` has taken.
+
+        Raises:
+            TypeError: key is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        place = self._located(key)
+        self._begin()
+        try:
+            index = self._find(place)
+            if index is not None:
+                self._empty(index, self._turn)
+        finally:
+            self._end()
+
+    def allow_many(
+        self, keys: Sequence[str | bytes | int], n: int = 1, *, out: "np.ndarray[Any, Any] | None" = None
+    ) -> "np.ndarray[Any, Any]":
+        """Asks `allow(key, n)` for each of `keys`, in order; the clock is read once for those that are known.
+
+        Args:
+            keys: a sequence; an error at one of them leaves those before it decided.
+            n: units of each, 1 to the smallest burst.
+            out: numpy array of bool for the answers, as long as `keys`; None for a new one.
+
+        Returns:
+            (len(keys),) bool, the answers.
+
+        Raises:
+            ValueError: n is out of its range, or `out` does not fit.
+            TypeError: a key, n or `out` is of a wrong type.
+            SharedFileError: the limiter is closed.
+        """
+        cost = checked_n(n, self._most)
+        listed = list(keys)
+        answers: np.ndarray[Any, Any] = checked_out(out, len(listed))
+        now = self._clock()
+        for i, key in enumerate(listed):
+            answers[i] = self._take(self._located(key), cost, now)[0]
+        return answers
+
+    def sweep(self) -> int:
+        """Empties the slots of keys that have all their tokens back. Needed by nobody: newcomers take them.
+
+        Returns:
+            How many they were. Looks at every slot.
+
+        Raises:
+            SharedFileError: the limiter is closed.
+        """
+        now = self._clock()
+        self._begin()
+        try:
+            return sum(self._empty(index, self._turn, now) for index in self._members())
+        finally:
+            self._end()
+
+    def stats(self) -> SharedStats:
+        """The state of the table, for all processes. Looks at every slot.
+
+        Raises:
+            SharedFileError: the limiter is closed.
+        """
+        live = len(self)
+        self._begin()
+        try:
+            return SharedStats(self._slots, live, self._words[TURNED_AWAY_AT // 8])
+        finally:
+            self._end()
+
+    def close(self) -> None:
+        """Ends the use of the file here; every later call but this raises SharedFileError.
+
+        Other processes are not concerned, not even one that was forked off or that forked this one off. The
+        file stays.
+        """
+        if not self._closed:
+            self._begin()
+            self._closed = True
+            self._end()
+
+    # --- one process at a time ---
+
+    def _begin(self) -> None:
+        """Holds the file; from here to `_end` nothing of the caller's runs but signal handlers."""
+        self._lock.acquire()
+        self._depth += 1
+        try:
+            if self._closed:
+                raise closed(self._path)
+            fcntl.flock(
+                self._file.number, fcntl.LOCK_EX
+            )  # again when a handler interrupts: it is held, or will be
+            self._turn += 1
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0 and self._file.number >= 0:
+                if self._closed:
+                    self._words.release()
+                    self._memory.close()
+                    self._file.close()  # which unlocks as well
+                else:
+                    fcntl.flock(self._file.number, fcntl.LOCK_UN)
+        finally:
+            self._lock.release()
+
+    def _forked(self) -> None:
+        """In a forked child: a lock of its own, for the parent's file lock is shared with the child."""
+        self._lock = RLock()
+        self._depth = 0
+        if self._file.number >= 0:
+            self._file = Descriptor(os.open(f"/proc/self/fd/{self._file.number}", os.O_RDWR | os.O_CLOEXEC))
+
+    # --- slots ---
+
+    def _located(self, key: object) -> tuple[int, int, int]:
+        """The slots at which the two buckets of a key begin, and its tag."""
+        kind, data = encoded(key)
+        digest = blake2b(data, digest_size=16, key=self._secret, person=bytes([kind])).digest()
+        buckets = self._slots // BUCKET
+        first = int.from_bytes(digest[:4], "little") * buckets >> 32
+        second = (first + 1 + (int.from_bytes(digest[4:8], "little") * (buckets - 1) >> 32)) % buckets
+        return first * BUCKET, second * BUCKET, int.from_bytes(digest[8:], "little") & TAG
+
+    def _window(self, place: tuple[int, int, int]) -> list[int]:
+        """Where the slots of a window begin, in words."""
+        step = 2 * len(self._paces)
+        start = HEADER_BYTES // 8
+        return [start + (first + i) * step for first in place[:2] for i in range(BUCKET)]
+
+    def _members(self) -> list[int]:
+        """Where the slots that have an owner begin, in words."""
+        start = HEADER_BYTES // 8
+        owners = self._words[start :: 2 * len(self._paces)].tolist()
+        return [start + i * 2 * len(self._paces) for i, owner in enumerate(owners) if owner & STATE == MEMBER]
+
+    def _find(self, place: tuple[int, int, int]) -> int | None:
+        """Where the slot of a key begins, in words."""
+        for index in self._window(place):
+            owner = self._words[index]
+            if owner & (TAG | STATE) == place[2] | MEMBER:
+                return index
+            if owner == 0:  # never used, and whoever moves in takes the first slot that is free
+                return None
+        return None
+
+    def _slot(self, index: int) -> list[int]:
+        """Owner and moment of each cell; a cell of an earlier owner counts as full."""
+        words = self._words[index : index + 2 * len(self._paces)].tolist()
+        for i in range(0, len(words), 2):
+            words[i + 1] = min(words[i + 1], LAST_MOMENT) if words[i] == words[0] else 0
+            words[i] = words[0]
+        return words
+
+    def _idle(self, index: int, now: int) -> bool:
+        moments = self._slot(index)[1::2]
+        return all(full_at < pace.tick(now) for full_at, pace in zip(moments, self._paces, strict=True))
+
+    def _free(self, place: tuple[int, int, int], now: int) -> int | None:
+        """Where the first slot begins that the key may have."""
+        for index in self._window(place):
+            if self._words[index] & STATE != MEMBER or self._idle(index, now):
+                return index
+        return None
+
+    def _empty(self, index: int, turn: int, now: int | None = None) -> bool:
+        """Takes a slot from its owner, if it is idle at clock `now` (None: in any case)."""
+        if now is not None and not self._idle(index, now):
+            return False
+        owner = self._words[index] & GENERATION
+        if self._turn != turn:  # a signal handler has used the limiter
+            return False
+        self._words[MOVES_AT // 8] = self._words[MOVES_AT // 8] + 1 & MAX_COUNT
+        self._words[index] = owner
+        return True
+
+    # --- decisions ---
+
+    def _take(
+        self, place: tuple[int, int, int], n: int, now: int | None = None
+    ) -> tuple[bool, list[int] | None, int, int]:
+        """Whether `n` units are taken, the moments then (None: no slot), the clock, ns until a slot."""
+        moves: int | None = None
+        for _ in range(ATTEMPTS):
+            if now is None:
+                now = self._clock()
+            self._begin()
+            try:
+                turn = self._turn
+                index = self._find(place)
+                if index is None and moves != (moves := self._words[MOVES_AT // 8]):
+                    # with a clock from before a key moved out, its tokens could be given away twice
+                    now = None
+                    continue
+                home = self._free(place, now) if index is None else index
+                if home is None:
+                    self._words[TURNED_AWAY_AT // 8] = self._words[TURNED_AWAY_AT // 8] + 1 & MAX_COUNT
+                    return False, None, now, self._room(place, now)
+                slot = self._slot(home) if index is not None else self._new_slot(home, place[2], now)
+                taken = self._charge(slot, now, n)
+                data = memoryview(array("Q", slot))
+                fresh = index is None
+                if self._turn != turn:  # a signal handler has used the limiter
+                    now = None
+                    continue
+                if taken:  # from here nothing is called until it is stored
+                    if fresh:
+                        self._words[MOVES_AT // 8] = self._words[MOVES_AT // 8] + 1 & MAX_COUNT
+                        self._words[home] = slot[0] & GENERATION
+                    self._words[home : home + len(slot)] = data
+                return taken, slot[1::2], now, 0
+            finally:
+                self._end()
+        return False, None, self._clock(), 0
+
+    def _new_slot(self, index: int, tag: int, now: int) -> list[int]:
+        """A slot with full buckets for the key of `tag`, in place of what is at `index`."""
+        generation = (self._words[index] & GENERATION) + 4
+        owner = tag | (4 if generation > GENERATION else generation) | MEMBER
+        return [word for pace in self._paces for word in (owner, pace.tick(now))]
+
+    def _charge(self, slot: list[int], now: int, n: int) -> bool:
+        """Moves the moments of a slot on by `n` units, all or none."""
+        charged = []
+        for pace, full_at in zip(self._paces, slot[1::2], strict=True):
+            tick = pace.tick(now)
+            then = max(full_at, tick) + n * pace.token
+            if then - tick > pace.depth:
+                return False
+            charged.append(then)
+        slot[1::2] = charged
+        return True
+
+    def _read(self, place: tuple[int, int, int], n: int) -> tuple[bool, list[int] | None, int, int]:
+        """What `_take` would answer."""
+        now = self._clock()
+        self._begin()
+        try:
+            index = self._find(place)
+            if index is None:
+                room = 0 if self._free(place, now) is not None else self._room(place, now)
+                return room == 0, None if room else [0] * len(self._paces), now, room
+            moments = self._slot(index)[1::2]
+            allowed = self._charge(self._slot(index), now, n)
+            return allowed, moments, now, 0
+        finally:
+            self._end()
+
+    def _room(self, place: tuple[int, int, int], now: int) -> int:
+        """Nanoseconds until the key can have a slot."""
+        waits = (
+            max(
+                pace.wait(full_at, now, pace.depth)
+                for pace, full_at in zip(self._paces, self._slot(index)[1::2], strict=True)
+            )
+            for index in self._window(place)
+        )
+        return min(waits) + 2  # a slot can be had a tick after it is full: at most two nanoseconds
+
+    def _result(
+        self, allowed: bool, moments: list[int] | None, now: int, room: int, n: int
+    ) -> RateLimitResult:
+        if moments is None:
+            return turned_away(self._paces[0].limit, room, self._paces[0].window)
+        tightest = None
+        for pace, full_at in zip(self._paces, moments, strict=True):
+            retry = 0 if allowed else pace.wait(full_at, now, n * pace.token)
+            remaining = max(pace.depth - max(full_at - pace.tick(now), 0), 0) // pace.token
+            order = (-retry, remaining)
+            if tightest is None or order < tightest[0]:
+                tightest = (order, pace, remaining, retry, pace.wait(full_at, now, pace.depth))
+        assert tightest is not None
+        _, pace, remaining, retry, reset = tightest
+        return result_of(allowed, pace.limit, remaining, retry, reset, pace.window)
+
+
+def turned_away(limit: int, room: int, window: int) -> RateLimitResult:
+    """The result of a newcomer for whom there is no slot."""
+    return result_of(False, limit, 0, room, room, window)
+
+
+OPEN: "WeakSet[SharedRateLimiter]" = WeakSet()
+
+
+def after_fork_in_child() -> None:
+    for limiter in list(OPEN):
+        limiter._forked()
+
+
+os.register_at_fork(after_in_child=after_fork_in_child)
