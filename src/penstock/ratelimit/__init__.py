@@ -2,7 +2,7 @@
 
 from penstock.ratelimit._reservations import Reservation
 from penstock.ratelimit.concurrency import ConcurrencyLimiter, NotAcquired
-from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded
+from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded, RateLimiterUnavailable
 from penstock.ratelimit.limiter import LimiterStats, RateLimiter
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
@@ -20,6 +20,7 @@ __all__ = [
     "RateLimitExceeded",
     "RateLimitResult",
     "RateLimiter",
+    "RateLimiterUnavailable",
     "Reservation",
     "SharedFileError",
     "SharedRateLimiter",

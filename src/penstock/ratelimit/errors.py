@@ -3,7 +3,7 @@
 from penstock.errors import PenstockError
 from penstock.ratelimit.result import RateLimitResult
 
-__all__ = ["LimiterFull", "RateLimitExceeded"]
+__all__ = ["LimiterFull", "RateLimitExceeded", "RateLimiterUnavailable"]
 
 MAX_KEY = 100  # characters of a key in a message
 
@@ -45,3 +45,7 @@ class RateLimitExceeded(PenstockError, RuntimeError):
 
 class LimiterFull(PenstockError, RuntimeError):
     """A limiter is full: of keys that it cannot forget without letting somebody off, or of those who wait."""
+
+
+class RateLimiterUnavailable(PenstockError, ConnectionError):
+    """The server that keeps a limit gives no answer, or cannot write at present: nothing is decided."""
