@@ -13,8 +13,8 @@ from penstock.clock import Clock, monotonic_ns
 from penstock.errors import PenstockError
 from penstock.resilience import ExponentialBackoff
 from penstock.services.http_client import reason_of, retry_after_seconds
+from penstock.services.http_url import MAX_URL, InvalidUrl, checked_url
 from penstock.services.pinger.model import PingResult, Target
-from penstock.services.pinger.targets import MAX_URL, InvalidUrl, checked_url
 from penstock.services.printable import printable
 
 __all__ = ["MAX_BODY_BYTES", "MAX_REDIRECTS", "Prober", "open_session"]
