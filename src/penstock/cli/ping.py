@@ -13,11 +13,11 @@ import click
 
 from penstock.cli.durations import DURATION
 from penstock.cli.program import INTERRUPTED
+from penstock.services.outcomes import Outcomes
 from penstock.services.pinger.model import Target
 from penstock.services.pinger.report import CsvReport, JsonReport
 from penstock.services.pinger.runner import Settings, Sink, ping_all
 from penstock.services.pinger.screen import Screen
-from penstock.services.pinger.summary import Summary
 from penstock.services.pinger.targets import count_targets, read_targets
 
 __all__ = ["command"]
@@ -92,7 +92,7 @@ def command(
     csv_path: str | None,
     json_path: str | None,
 ) -> None:
-    """GET every URL once, show a line for each as it ends, and a summary.
+    """GET every URL once, show a line for each as it ends, and a outcomes.
 
     Every URL gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
     connecting to the last byte of the last attempt, in milliseconds; up to 1 MiB of a body is read and up
@@ -106,12 +106,12 @@ def command(
     files_named = [os.path.realpath(path) for path in (urls_file, csv_path, json_path) if path is not None]
     if len(set(files_named)) < len(files_named):
         raise click.UsageError("--urls-file, --csv and --json name one file twice; give each its own.")
-    summary, screen = Summary(), Screen(total_if_known(urls, urls_file))
+    outcomes, screen = Outcomes(), Screen(total_if_known(urls, urls_file))
     settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
     started, interrupted = time.monotonic(), False
     try:
         with ExitStack() as files:
-            sinks: list[Sink] = [summary.add]
+            sinks: list[Sink] = [outcomes.add]
             if csv_path is not None:
                 sinks.append(files.enter_context(CsvReport(csv_path)).write)
             if json_path is not None:
@@ -125,12 +125,12 @@ def command(
         raise  # whoever read our output has gone; click ends quietly
     except OSError as error:
         raise CannotGoOn(f"{error.filename or 'a results file'}: {error.strerror}") from None
-    if not summary.total and not interrupted:
+    if not outcomes.total and not interrupted:
         raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
-    screen.conclude(summary, time.monotonic() - started, interrupted=interrupted)
+    screen.conclude(outcomes, time.monotonic() - started, interrupted=interrupted)
     if interrupted:
         sys.exit(INTERRUPTED)
-    sys.exit(EXIT_FAILED if summary.failed else 0)
+    sys.exit(EXIT_FAILED if outcomes.failed else 0)
 
 
 def total_if_known(urls: tuple[str, ...], urls_file: str | None) -> int | None:

@@ -4,7 +4,7 @@
     probe.py     one URL: GET with a timeout, retries, and the failure in plain words
     runner.py    all URLs: bounded fan-out to the probe, fan-in to the sinks
     report.py    sinks that write CSV and JSON, valid after every row
-    summary.py   a sink that counts
+    screen.py    a sink for people
     model.py     what goes in (Target) and what comes out (PingResult)
 
 Latency is the time from asking for a connection to the last byte of the answer, redirects included, of

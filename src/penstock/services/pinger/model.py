@@ -1,7 +1,9 @@
 """What goes into a pinger and what comes out of it."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+
+from penstock.services.row_files import rfc3339
 
 __all__ = ["PingResult", "Target"]
 
@@ -47,4 +49,4 @@ class PingResult:
     @property
     def rfc3339(self) -> str:
         """The timestamp as text: UTC, milliseconds, `Z`."""
-        return self.timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        return rfc3339(self.timestamp)

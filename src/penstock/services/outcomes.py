@@ -2,13 +2,38 @@
 
 from collections import Counter
 from math import ceil
+from typing import Protocol
 
-from penstock.services.pinger.model import PingResult
-
-__all__ = ["Summary"]
+__all__ = ["Outcome", "Outcomes"]
 
 
-class Summary:
+class Outcome(Protocol):
+    """What became of one URL or request.
+
+    Attributes:
+        ok: answered with a status below 400.
+        status: of the HTTP answer, 0 when there was none.
+        latency_ms: milliseconds that the answer took.
+        error: plain words when status is 0, else empty.
+        attempts: requests made.
+        rfc3339: the moment of the last one, as text.
+    """
+
+    @property
+    def ok(self) -> bool: ...  # noqa: D102 - told above, as are the others
+    @property
+    def status(self) -> int: ...  # noqa: D102
+    @property
+    def latency_ms(self) -> float: ...  # noqa: D102
+    @property
+    def error(self) -> str: ...  # noqa: D102
+    @property
+    def attempts(self) -> int: ...  # noqa: D102
+    @property
+    def rfc3339(self) -> str: ...  # noqa: D102
+
+
+class Outcomes:
     """Counts results in memory that does not grow with them.
 
     Attributes:
@@ -23,7 +48,7 @@ class Summary:
         self.failed = 0
         self._latencies: Counter[float] = Counter()  # by three digits: at most 900 for each power of ten
 
-    def add(self, result: PingResult) -> None:
+    def add(self, result: Outcome) -> None:
         """Counts one result."""
         self.failed += not result.ok
         if result.error:
