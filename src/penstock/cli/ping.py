@@ -1,18 +1,23 @@
 """`penstock ping`: one GET to each of many URLs."""
 
-import asyncio
-import os
-import stat
 import sys
 import time
-from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import ExitStack, aclosing
+from typing import Any
 
 import click
 
 from penstock.cli.durations import DURATION
 from penstock.cli.program import INTERRUPTED
+from penstock.cli.results import (
+    cannot_go_on,
+    drawn,
+    is_regular,
+    ran_to_its_end,
+    refuse_file_named_twice,
+    results_options,
+)
 from penstock.services.outcomes import Outcomes
 from penstock.services.pinger.model import Target
 from penstock.services.pinger.report import CsvReport, JsonReport
@@ -22,15 +27,7 @@ from penstock.services.pinger.targets import count_targets, read_targets
 
 __all__ = ["command"]
 
-MAX_NAME_LOOKUPS = 64
-
 EXIT_FAILED = 1
-
-
-class CannotGoOn(click.ClickException):
-    """Says why on stderr and exits with 2."""
-
-    exit_code = 2
 
 
 EXAMPLES = """\b
@@ -77,12 +74,7 @@ Examples:
     help="Further attempts where there was no answer, or 429, or 5xx; 0.1 to 0.2 s later, then "
     "twice that, up to 10 s, or when Retry-After says.",
 )
-@click.option(
-    "--csv", "csv_path", type=click.Path(dir_okay=False), metavar="F", help="Write a CSV row per URL."
-)
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False), metavar="F", help="Write a JSON object per URL."
-)
+@results_options("URL")
 def command(
     urls: tuple[str, ...],
     urls_file: str | None,
@@ -103,30 +95,24 @@ def command(
     """
     if not urls and urls_file is None:
         raise click.UsageError("Nothing to ping: give URLs, or --urls-file F.")
-    files_named = [os.path.realpath(path) for path in (urls_file, csv_path, json_path) if path is not None]
-    if len(set(files_named)) < len(files_named):
-        raise click.UsageError("--urls-file, --csv and --json name one file twice; give each its own.")
+    refuse_file_named_twice("--urls-file, --csv and --json", urls_file, csv_path, json_path)
     outcomes, screen = Outcomes(), Screen(total_if_known(urls, urls_file))
     settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
-    started, interrupted = time.monotonic(), False
-    try:
-        with ExitStack() as files:
-            sinks: list[Sink] = [outcomes.add]
-            if csv_path is not None:
-                sinks.append(files.enter_context(CsvReport(csv_path)).write)
-            if json_path is not None:
-                sinks.append(files.enter_context(JsonReport(json_path)).write)
-            sinks.append(screen.show)  # last: what is on the screen is in the files
-            fd = None if urls_file is None else files.enter_context(click.open_file(urls_file, "rb")).fileno()
-            asyncio.run(ping_on_screen(urls, fd, sinks, settings, screen))
-    except KeyboardInterrupt:
-        interrupted = True
-    except BrokenPipeError:
-        raise  # whoever read our output has gone; click ends quietly
-    except OSError as error:
-        raise CannotGoOn(f"{error.filename or 'a results file'}: {error.strerror}") from None
+
+    def work(files: ExitStack) -> Coroutine[Any, Any, None]:
+        sinks: list[Sink] = [outcomes.add]
+        if csv_path is not None:
+            sinks.append(files.enter_context(CsvReport(csv_path)).write)
+        if json_path is not None:
+            sinks.append(files.enter_context(JsonReport(json_path)).write)
+        sinks.append(screen.show)  # last: what is on the screen is in the files
+        fd = None if urls_file is None else files.enter_context(click.open_file(urls_file, "rb")).fileno()
+        return ping_on_screen(urls, fd, sinks, settings, screen)
+
+    started = time.monotonic()
+    interrupted = not ran_to_its_end(work)
     if not outcomes.total and not interrupted:
-        raise CannotGoOn(f"{urls_file} holds no URLs: write one a line.")
+        raise cannot_go_on(f"{urls_file} holds no URLs: write one a line.")
     screen.conclude(outcomes, time.monotonic() - started, interrupted=interrupted)
     if interrupted:
         sys.exit(INTERRUPTED)
@@ -137,25 +123,14 @@ def total_if_known(urls: tuple[str, ...], urls_file: str | None) -> int | None:
     """How many URLs there are, unless they come from a pipe."""
     if urls_file is None:
         return len(urls)
-    if urls_file == "-" or not stat.S_ISREG(os.stat(urls_file).st_mode):
-        return None
-    return len(urls) + count_targets(urls_file)
+    return len(urls) + count_targets(urls_file) if is_regular(urls_file) else None
 
 
 async def ping_on_screen(
     urls: tuple[str, ...], fd: int | None, sinks: list[Sink], settings: Settings, screen: Screen
 ) -> None:
-    # The default pool has a thread or two a core, and each name that does not resolve holds one for seconds.
-    lookups = ThreadPoolExecutor(min(settings.concurrency, MAX_NAME_LOOKUPS), thread_name_prefix="lookup")
-    asyncio.get_running_loop().set_default_executor(lookups)
-    drawing = asyncio.create_task(screen.keep_fresh())
-    try:
-        async with aclosing(targets(urls, fd)) as source:
-            await ping_all(source, sinks, settings)
-    finally:
-        drawing.cancel()
-        with suppress(asyncio.CancelledError):
-            await drawing
+    async with drawn(screen, settings.concurrency), aclosing(targets(urls, fd)) as source:
+        await ping_all(source, sinks, settings)
 
 
 async def targets(urls: tuple[str, ...], fd: int | None) -> AsyncGenerator[Target, None]:

@@ -13,14 +13,9 @@ import pytest
 from bad_server import BadServer, answer, forever
 from penstock.clock import ManualClock
 from penstock.resilience import ExponentialBackoff
+from penstock.services.http_attempt import MAX_BODY_BYTES, MAX_REDIRECTS, failure, open_session
 from penstock.services.pinger.model import Target
-from penstock.services.pinger.probe import (
-    MAX_BODY_BYTES,
-    MAX_REDIRECTS,
-    Prober,
-    failure,
-    open_session,
-)
+from penstock.services.pinger.probe import Prober
 
 NOON = datetime(2025, 1, 10, 12, 0, tzinfo=UTC)
 

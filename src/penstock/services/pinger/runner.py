@@ -8,8 +8,9 @@ from math import isfinite
 from penstock.errors import InvalidValue
 from penstock.fanout import bounded
 from penstock.resilience import ExponentialBackoff
+from penstock.services.http_attempt import open_session
 from penstock.services.pinger.model import PingResult, Target
-from penstock.services.pinger.probe import Prober, open_session
+from penstock.services.pinger.probe import Prober
 
 __all__ = ["Settings", "Sink", "ping_all"]
 
