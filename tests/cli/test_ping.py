@@ -2,20 +2,16 @@
 
 import asyncio
 import csv
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
 import sys
-import termios
 from collections import Counter
 
 import pytest
 
 from bad_server import BadServer
+from terminal import drawn_lines, on_terminal
 
 PING = (sys.executable, "-m", "penstock", "ping")
 ROW = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z,[^,]+,\d{1,3},\d+\.\d{3},.*")
@@ -205,41 +201,10 @@ async def test_help_fits_80_columns_and_names_the_exit_codes():
 
 async def test_terminal_of_80_columns_shows_whole_lines_in_colour(server):
     urls = [server.url("/ok?" + "x" * 200), server.url("/reset?" + "x" * 200), server.url("/status/404")]
-    shown = await on_terminal(*urls, "--timeout", "30s")
+    shown = await on_terminal(start, *urls, "--timeout", "30s")
     assert "\x1b[32m200" in shown
     assert "━" in shown  # the progress bar
-    drawn = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", shown)]
+    drawn = drawn_lines(shown)
     assert max(map(len, drawn)) <= 80
     assert sum(line.startswith("status ") for line in drawn) == 2
     assert any(line.endswith("…  connection reset") for line in drawn)
-
-
-async def on_terminal(*arguments):
-    """What a run draws on a terminal of 80 columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "CI")
-    }
-    process = await start(
-        *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
-    )
-    os.close(theirs)
-    shown = bytearray()
-    loop, end = asyncio.get_running_loop(), asyncio.Event()
-
-    def read():
-        try:
-            chunk = os.read(ours, 65_536)
-        except OSError:  # EIO: the other side has closed
-            chunk = b""
-        shown.extend(chunk)
-        if not chunk:
-            loop.remove_reader(ours)
-            end.set()
-
-    loop.add_reader(ours, read)
-    await asyncio.wait_for(end.wait(), 60)
-    os.close(ours)
-    await process.wait()
-    return shown.decode()
