@@ -12,6 +12,7 @@ __all__ = ["main"]
 COMMANDS = {
     "analyzer": "penstock.cli.analyzer",
     "distribute": "penstock.cli.distribute",
+    "limit": "penstock.cli.limit",
     "ping": "penstock.cli.ping",
     "replay": "penstock.cli.replay",
 }

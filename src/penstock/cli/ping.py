@@ -1,6 +1,5 @@
 """`penstock ping`: one GET to each of many URLs."""
 
-import sys
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import ExitStack, aclosing
@@ -9,14 +8,15 @@ from typing import Any
 import click
 
 from penstock.cli.durations import DURATION
-from penstock.cli.program import INTERRUPTED
 from penstock.cli.results import (
     cannot_go_on,
     drawn,
+    exit_by,
     is_regular,
     ran_to_its_end,
     refuse_file_named_twice,
     results_options,
+    sinks_of,
 )
 from penstock.services.outcomes import Outcomes
 from penstock.services.pinger.model import Target
@@ -26,8 +26,6 @@ from penstock.services.pinger.screen import Screen
 from penstock.services.pinger.targets import count_targets, read_targets
 
 __all__ = ["command"]
-
-EXIT_FAILED = 1
 
 
 EXAMPLES = """\b
@@ -100,12 +98,8 @@ def command(
     settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
 
     def work(files: ExitStack) -> Coroutine[Any, Any, None]:
-        sinks: list[Sink] = [outcomes.add]
-        if csv_path is not None:
-            sinks.append(files.enter_context(CsvReport(csv_path)).write)
-        if json_path is not None:
-            sinks.append(files.enter_context(JsonReport(json_path)).write)
-        sinks.append(screen.show)  # last: what is on the screen is in the files
+        written = sinks_of(files, (CsvReport, csv_path), (JsonReport, json_path))
+        sinks = [outcomes.add, *written, screen.show]  # in this order: what is on the screen is in the files
         fd = None if urls_file is None else files.enter_context(click.open_file(urls_file, "rb")).fileno()
         return ping_on_screen(urls, fd, sinks, settings, screen)
 
@@ -114,9 +108,7 @@ def command(
     if not outcomes.total and not interrupted:
         raise cannot_go_on(f"{urls_file} holds no URLs: write one a line.")
     screen.conclude(outcomes, time.monotonic() - started, interrupted=interrupted)
-    if interrupted:
-        sys.exit(INTERRUPTED)
-    sys.exit(EXIT_FAILED if outcomes.failed else 0)
+    exit_by(outcomes, interrupted=interrupted)
 
 
 def total_if_known(urls: tuple[str, ...], urls_file: str | None) -> int | None:

@@ -3,25 +3,35 @@
 import asyncio
 import os
 import stat
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from penstock.cli.program import INTERRUPTED
 from penstock.services.live_screen import LiveScreen
+from penstock.services.outcomes import Outcomes
+from penstock.services.row_files import CsvRows, JsonRows
 
 __all__ = [
     "cannot_go_on",
     "drawn",
+    "exit_by",
     "is_regular",
     "ran_to_its_end",
     "refuse_file_named_twice",
     "results_options",
+    "sinks_of",
 ]
 
 MAX_NAME_LOOKUPS = 64
+
+EXIT_FAILED = 1
+
+Result = TypeVar("Result")
 
 
 class CannotGoOn(click.ClickException):
@@ -55,6 +65,19 @@ def refuse_file_named_twice(names: str, *paths: str | None) -> None:
     named = [os.path.realpath(path) for path in paths if path is not None]
     if len(set(named)) < len(named):
         raise click.UsageError(f"{names} name one file twice; give each its own.")
+
+
+def sinks_of(
+    files: ExitStack, *reports: tuple[Callable[[str], CsvRows[Result] | JsonRows[Result]], str | None]
+) -> list[Callable[[Result], None]]:
+    """What writes the files that the options name, opened on the stack."""
+    sinks: list[Callable[[Result], None]] = []
+    for report, path in reports:
+        if path is not None:
+            rows = report(path)
+            files.enter_context(rows)
+            sinks.append(rows.write)
+    return sinks
 
 
 def is_regular(path: str) -> bool:
@@ -93,3 +116,8 @@ async def drawn(screen: LiveScreen, concurrency: int) -> AsyncGenerator[None, No
         drawing.cancel()
         with suppress(asyncio.CancelledError):
             await drawing
+
+
+def exit_by(outcomes: Outcomes, *, interrupted: bool) -> NoReturn:
+    """Ends the command: 130 after Ctrl-C, 1 when something failed, else 0."""
+    sys.exit(INTERRUPTED if interrupted else EXIT_FAILED if outcomes.failed else 0)

@@ -25,12 +25,13 @@ class LiveScreen:
     Args:
         total: results that will come; None when nobody knows.
         columns: of the progress bar.
+        expand: makes the bar as wide as the terminal.
 
     Attributes:
         out: where the lines go, and the summary.
     """
 
-    def __init__(self, total: int | None, *columns: ProgressColumn) -> None:
+    def __init__(self, total: int | None, *columns: ProgressColumn, expand: bool = False) -> None:
         self.out = Console(highlight=False)
         self._pending: list[Text] = []
         self._progress = Progress(
@@ -38,6 +39,7 @@ class LiveScreen:
             console=self.out if self.out.is_terminal else Console(stderr=True),
             auto_refresh=False,  # keep_fresh draws, without a thread
             transient=True,
+            expand=expand,
             disable=not sys.stderr.isatty(),
         )
         self._results = self._progress.add_task("", total=total)

@@ -3,46 +3,24 @@
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from math import isfinite
 
-from penstock.errors import InvalidValue
 from penstock.fanout import bounded
-from penstock.resilience import ExponentialBackoff
 from penstock.services.http_attempt import open_session
 from penstock.services.pinger.model import PingResult, Target
 from penstock.services.pinger.probe import Prober
+from penstock.services.request_settings import RequestSettings
 
 __all__ = ["Settings", "Sink", "ping_all"]
 
 Sink = Callable[[PingResult], None]
 """Takes one result after the other; may not block for long."""
 
-BACKOFF = ExponentialBackoff(0.2, limit=10.0, jitter="equal")
-
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How to ping.
+class Settings(RequestSettings):
+    """How to ping: see RequestSettings; another attempt follows no answer, 429 and 5xx."""
 
-    Attributes:
-        concurrency: URLs in progress at once, >= 1.
-        timeout: seconds for one attempt, > 0.
-        retries: further attempts where the first got no answer, or 429, or 5xx; >= 0.
-        backoff: seconds between attempts.
-    """
-
-    concurrency: int = 8
     timeout: float = 1.2
-    retries: int = 0
-    backoff: ExponentialBackoff = BACKOFF
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise InvalidValue(f"concurrency must be >= 1, got {self.concurrency!r}")
-        if not (self.timeout > 0 and isfinite(self.timeout)):
-            raise InvalidValue(f"timeout must be > 0 seconds and finite, got {self.timeout!r}")
-        if self.retries < 0:
-            raise InvalidValue(f"retries must be >= 0, got {self.retries!r}")
 
 
 async def ping_all(
