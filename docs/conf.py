@@ -16,7 +16,13 @@ author = "The penstock developers"
 copyright = author
 release = metadata.version("penstock")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 
 autodoc_member_order = "bysource"
@@ -24,6 +30,12 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_class_signature = "mixed"
 napoleon_numpy_docstring = False
+
+plot_basedir = str(Path(__file__).parent)
+plot_formats = ["svg"]
+plot_include_source = False
+plot_html_show_formats = False
+plot_html_show_source_link = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

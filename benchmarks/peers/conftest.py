@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter_ns
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.table import Table
 
 ROUNDS = 15
 ROUND_NS = 20_000_000
+OPERATIONS = 1_000  # in one call, so that calling it weighs nothing
+EMPTY_METHOD = 19.0  # ns, on the machine that the goals were set on
 
 reports: list[Table] = []
 
@@ -28,13 +31,8 @@ def race(benchmark):
     def run(
         title: str, contestants: dict[str, Callable[[], object]], operations: int = 1
     ) -> dict[str, float]:
-        full = not benchmark.disabled
-        repeats = {name: calls_per_round(call) if full else 1 for name, call in contestants.items()}
-        rounds: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(ROUNDS if full else 1):
-            for name, call in contestants.items():
-                rounds[name].append(time_calls(call, repeats[name]) / repeats[name])
-        medians = {name: median(times) / operations for name, times in rounds.items()}
+        times, repeats = interleaved(contestants, full=not benchmark.disabled)
+        medians = {name: nanoseconds / operations for name, nanoseconds in times.items()}
         reports.append(report(title, medians))
         benchmark.extra_info.update(medians)
         benchmark.pedantic(contestants["penstock"], rounds=ROUNDS, iterations=repeats["penstock"])
@@ -47,6 +45,55 @@ def race(benchmark):
 def show():
     """show(table) prints a table with those of the races."""
     return reports.append
+
+
+class Goal(NamedTuple):
+    """A figure that penstock is held to."""
+
+    call: Callable[[], object]
+    operations: int
+    """What one call does."""
+    nanoseconds: float
+    """The goal for one operation, on the machine that it was set on."""
+
+
+@pytest.fixture
+def goals(benchmark):
+    """goals(title, {name: (call, operations, goal)}) shows each figure beside its goal and an empty C method.
+
+    All are timed in one interleaved run, as in a race. A goal in nanoseconds holds for a machine; the
+    multiple of an empty method hardly depends on it.
+    """
+
+    def run(title: str, contestants: dict[str, tuple[Callable[[], object], int, float]]) -> None:
+        measures = {"empty method of a C type": Goal(empty_methods, OPERATIONS, EMPTY_METHOD)}
+        measures |= {name: Goal(*goal) for name, goal in contestants.items()}
+        calls = {name: goal.call for name, goal in measures.items()}
+        times, _ = interleaved(calls, full=not benchmark.disabled)
+        figures = {name: times[name] / goal.operations for name, goal in measures.items()}
+        reports.append(report_goals(title, measures, figures))
+        benchmark.extra_info.update(figures)
+        benchmark.pedantic(empty_methods, rounds=1)
+
+    return run
+
+
+def interleaved(
+    contestants: dict[str, Callable[[], object]], *, full: bool
+) -> tuple[dict[str, float], dict[str, int]]:
+    """The median nanoseconds of a call of each contestant, and how often each was called in a round."""
+    repeats = {name: calls_per_round(call) if full else 1 for name, call in contestants.items()}
+    rounds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS if full else 1):
+        for name, call in contestants.items():
+            rounds[name].append(time_calls(call, repeats[name]) / repeats[name])
+    return {name: median(times) for name, times in rounds.items()}, repeats
+
+
+def empty_methods() -> None:
+    method = "".isascii
+    for _ in range(OPERATIONS):
+        method()
 
 
 def time_calls(call: Callable[[], object], times: int) -> int:
@@ -71,6 +118,20 @@ def report(title: str, medians: dict[str, float]) -> Table:
     table.add_column("times penstock", justify="right")
     for name, nanoseconds in medians.items():
         table.add_row(name, f"{nanoseconds:,.0f}", f"{nanoseconds / medians['penstock']:.2f}")
+    return table
+
+
+def report_goals(title: str, measures: dict[str, Goal], figures: dict[str, float]) -> Table:
+    empty = next(iter(figures.values()))
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for column in ("ns", "goal, ns", "times empty", "goal, times", ""):
+        table.add_column(column, justify="right")
+    for name, goal in measures.items():
+        ratio, wanted = figures[name] / empty, goal.nanoseconds / EMPTY_METHOD
+        verdict = "" if name == next(iter(measures)) else "reached" if ratio <= wanted else "missed"
+        row = [f"{figures[name]:,.1f}", f"{goal.nanoseconds:,.0f}", f"{ratio:.2f}", f"{wanted:.2f}", verdict]
+        table.add_row(name, *row)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from penstock.ratelimit._reservations import Reservation
 from penstock.ratelimit.concurrency import ConcurrencyLimiter, NotAcquired
-from penstock.ratelimit.errors import LimiterFull, RateLimitExceeded, RateLimiterUnavailable
+from penstock.ratelimit.errors import LimiterFull, RateLimiterUnavailable, RateLimitExceeded
 from penstock.ratelimit.limiter import LimiterStats, RateLimiter
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult

@@ -280,7 +280,7 @@ class RedisRateLimiter:
             return False
         return True
 
-    async def acquire(self, key: str | bytes | int, n: int = 1, /, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    async def acquire(self, key: str | bytes | int, n: int = 1, /, *, timeout: float | None = None) -> bool:
         """Takes `n` units as soon as they are there: asks, sleeps as long as it is told to, asks again.
 
         Who asks first is not always served first: other processes ask as well.
