@@ -35,12 +35,12 @@ def test_goals_of_the_rate_limiters(goals, tmp_path):
             {
                 "TokenBucket.allow()": (partial(unkeyed, bucket.allow), CALLS, 55),
                 "RateLimiter.allow(key)": (partial(keyed, limiter.allow), CALLS, 75),
-                "RateLimiter.allow(key), two quotas": (partial(keyed, two.allow), CALLS, 95),
+                "RateLimiter.allow(key), 2 quotas": (partial(keyed, two.allow), CALLS, 95),
                 "RateLimiter.check(key)": (partial(keyed, limiter.check), CALLS, 150),
-                "RateLimiter.allow_many, 10,000 keys": (lambda: limiter.allow_many(keys), len(keys), 30),
-                "SlidingWindow.allow(), limit 100,000": (partial(unkeyed, window.allow), CALLS, 90),
+                "RateLimiter.allow_many, a key": (lambda: limiter.allow_many(keys), len(keys), 30),
+                "SlidingWindow.allow(), 100,000": (partial(unkeyed, window.allow), CALLS, 90),
                 "SharedRateLimiter.allow(key)": (partial(keyed, shared.allow), CALLS, 120),
-                "await TokenBucket.acquire_async()": (
+                "await acquire_async()": (
                     lambda: runner.run(awaited(bucket.acquire_async)),
                     CALLS,
                     250,
