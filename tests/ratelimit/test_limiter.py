@@ -253,6 +253,8 @@ def test_n_that_can_never_be_allowed_is_refused(RateLimiter, clock, method):
             with pytest.raises(ValueError, match=f"n must be >= 1 and <= limit 5, got {n}") as refused:
                 call(key, n)
             assert isinstance(refused.value, PenstockError)
+        with pytest.raises(PenstockError, match="limit 5, got an int of 16610 bits"):
+            call(key, 10**5000)
         for n in (True, 1.0, None, "1"):
             with pytest.raises(TypeError, match=f"n must be an int, got {type(n).__name__}"):
                 call(key, n)
@@ -276,6 +278,7 @@ def test_unhashable_key_is_refused_as_by_a_dict(RateLimiter, method):
         ((5,), {}, TypeError, "a quota must be a Quota or a string, got int"),
         (("1/s",), {"maxsize": 0}, ValueError, "maxsize must be >= 1 and <= 1073741824 keys, got 0"),
         (("1/s",), {"maxsize": 2**40}, ValueError, "maxsize must be >= 1 and <= 1073741824 keys"),
+        (("1/s",), {"maxsize": 10**5000}, ValueError, "1073741824 keys, got an int of 16610 bits"),
         (("1/s",), {"maxsize": 1.5}, TypeError, "maxsize must be an integer, got float"),
         (("1/s",), {"on_full": "x"}, ValueError, "on_full must be one of evict_idle, reject, raise, got 'x'"),
         (("1/s",), {"clock": 5}, TypeError, "clock must be callable or None, got int"),
@@ -971,7 +974,7 @@ def test_impossible_decorations_are_refused(RateLimiter):
     limiter = RateLimiter("2/second")
     with pytest.raises(ValueError, match="on_limited must be raise or wait, got 'drop'"):
         limiter.limit(on_limited="drop")
-    with pytest.raises(ValueError, match="n must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="n must be >= 1 and <= 1073741824, got 0"):
         limiter.limit(n=0)
     with pytest.raises(TypeError, match="n must be an int, got float"):
         limiter.limit(n=1.5)

@@ -108,10 +108,10 @@ def test_keys_of_other_types_are_refused(limiter, key):
 @pytest.mark.parametrize("n", [0, -1, 4, 10**30])
 def test_n_that_can_never_be_allowed_is_refused(limiter, n):
     for call in (limiter.allow, limiter.check, limiter.retry_after, limiter.refund):
-        with pytest.raises(
-            ValueError, match=f"n must be >= 1 and <= 3, all that is allowed at once, got {n}"
-        ):
+        with pytest.raises(ValueError, match=f"n must be >= 1 and <= limit 3, got {n}"):
             call("ann", n)
+        with pytest.raises(PenstockError, match="limit 3, got an int of 16610 bits"):
+            call("ann", 10**5000)
     assert limiter.peek("ann").remaining == 3
 
 
@@ -204,13 +204,31 @@ def test_out_of_another_type_is_refused(limiter, out):
     "out", [np.zeros(2, bool), np.zeros((1, 1), bool), np.zeros(2, bool)[::2].reshape(1, 1)]
 )
 def test_out_that_does_not_fit_is_refused(limiter, out):
-    with pytest.raises(ValueError, match=re.escape("out must be contiguous, writable and of shape (1,)")):
+    with pytest.raises(ValueError, match=re.escape("out must have shape (1,), got")):
         limiter.allow_many(["ann"], out=out)
     frozen = np.zeros(1, bool)
     frozen.flags.writeable = False
-    with pytest.raises(ValueError, match="writable"):
+    with pytest.raises(ValueError, match="out must be contiguous and writeable"):
         limiter.allow_many(["ann"], out=frozen)
     assert len(limiter) == 0
+
+
+def test_keys_of_an_array_count_as_ints_and_a_string_is_no_batch(limiter):
+    assert limiter.allow_many(np.array([5, 5])).tolist() == [True, True]
+    assert limiter.peek(5).remaining == 1
+    with pytest.raises(TypeError, match="keys must be a list, a tuple or an array of keys, got str"):
+        limiter.allow_many("ann")
+
+
+def test_error_within_a_batch_names_the_key_and_keeps_what_is_decided(limiter):
+    out = np.zeros(3, bool)
+    with pytest.raises(TypeError, match="key must be a str, bytes or an int, got float") as raised:
+        limiter.allow_many(["ann", 1.5, "bob"], out=out)
+    assert raised.value.__notes__ == [
+        "allow_many: keys[1]; the keys before it are decided, the others are not"
+    ]
+    assert out.tolist() == [True, False, False]
+    assert len(limiter) == 1
 
 
 def test_len_and_stats_count_keys_that_are_not_idle(limiter, clock):

@@ -185,6 +185,8 @@ while handled < 500:
         ((1, math.inf), "capacity must be finite, got inf"),
         ((1, 0.5), "capacity must be >= 1 token, got 0.5"),
         ((1e-9, 2.0), "capacity / rate must be <= 36 years, got 2.0 / 1e-09"),
+        ((10**5000, 1), "rate must be > 0 and <= 1000000000 per second, got an int of 16610 bits"),
+        ((1, 10**5000), "capacity / rate must be <= 36 years, got an int of 16610 bits / 1"),
     ],
 )
 def test_impossible_buckets_are_refused(TokenBucket, arguments, message):

@@ -7,6 +7,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit.errors import RateLimitExceeded
+from penstock.ratelimit.quota import whole
 from penstock.ratelimit.result import RateLimitResult
 
 __all__ = ["OnLimited", "limited"]
@@ -36,10 +37,7 @@ def limited(
     """
     if on_limited not in ("raise", "wait"):
         raise InvalidValue(f"on_limited must be raise or wait, got {on_limited!r}")
-    if type(n) is not int:
-        raise InvalidType(f"n must be an int, got {type(n).__name__}")
-    if n < 1:
-        raise InvalidValue(f"n must be >= 1, got {n}")
+    whole("n", n)  # whether it is above the limit depends on the key
     if not callable(key):
         hash(key)  # here, and not at the first call
 

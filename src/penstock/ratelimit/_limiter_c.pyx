@@ -18,22 +18,21 @@ from libc.string cimport memcpy, memset
 from os import urandom
 
 from penstock.clock import checked_clock
+from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._decorator import limited
 from penstock.ratelimit._limiter_py import (
     LimiterStats,
     acquired,
-    checked_batch,
     checked_maxsize,
     checked_on_full,
     limiter_full,
-    note_index,
     refuse_copy,
 )
 from penstock.ratelimit._lines import Lines
-from penstock.ratelimit._quotas import ALGORITHMS, checked_algorithm, checked_units, numbers_of
+from penstock.ratelimit._quotas import ALGORITHMS, checked_algorithm, numbers_of
 from penstock.ratelimit._waiting import checked_timeout
 from penstock.ratelimit.errors import LimiterFull
-from penstock.ratelimit.quota import checked_quotas
+from penstock.ratelimit.quota import checked_quotas, checked_units
 
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec,
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
+from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._decorator import OnLimited, limited
 from penstock.ratelimit._lines import Lines
 from penstock.ratelimit._quotas import (
@@ -23,13 +24,12 @@ from penstock.ratelimit._quotas import (
     Quotas,
     States,
     checked_algorithm,
-    checked_units,
     numbers_of,
 )
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._waiting import checked_timeout
 from penstock.ratelimit.errors import LimiterFull
-from penstock.ratelimit.quota import Quota, checked_quotas
+from penstock.ratelimit.quota import Quota, checked_quotas, checked_units, shown
 
 if TYPE_CHECKING:
     import numpy
@@ -75,7 +75,7 @@ def checked_maxsize(maxsize: object) -> int:
     except TypeError:
         raise InvalidType(f"maxsize must be an integer, got {type(maxsize).__name__}") from None
     if not 1 <= size <= MAX_SIZE:
-        raise InvalidValue(f"maxsize must be >= 1 and <= {MAX_SIZE} keys, got {maxsize!r}")
+        raise InvalidValue(f"maxsize must be >= 1 and <= {MAX_SIZE} keys, got {shown(size)}")
     return size
 
 
@@ -91,34 +91,6 @@ def checked_on_full(on_full: object) -> str:
     raise InvalidValue(f"on_full must be one of {', '.join(ON_FULL)}, got {on_full!r}")
 
 
-def checked_batch(keys: object, out: object) -> tuple[tuple[Any, ...], "NDArray[numpy.bool_]"]:
-    """The keys of a batch, and the array that its answers go to.
-
-    Raises:
-        ValueError: keys or out has the wrong shape, or out cannot be written to as one block.
-        TypeError: keys is no sequence, or out no array of bool.
-    """
-    import numpy
-
-    if isinstance(keys, numpy.ndarray):
-        if keys.ndim != 1:
-            raise InvalidValue(f"keys must have one dimension, got {keys.ndim}")
-        keys = keys.tolist()
-    if isinstance(keys, (str, bytes)) or not isinstance(keys, (list, tuple, Sequence)):
-        raise InvalidType(f"keys must be a list, a tuple or an array of keys, got {type(keys).__name__}")
-    batch = tuple(keys)
-    if out is None:
-        return batch, numpy.zeros(len(batch), dtype=numpy.bool_)
-    if not isinstance(out, numpy.ndarray) or out.dtype != numpy.bool_:
-        kind = f"array of {out.dtype}" if isinstance(out, numpy.ndarray) else type(out).__name__
-        raise InvalidType(f"out must be a numpy array of bool, got {kind}")
-    if out.shape != (len(batch),):
-        raise InvalidValue(f"out must have shape ({len(batch)},), got {out.shape}")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise InvalidValue("out must be contiguous and writeable")
-    return batch, out
-
-
 def refuse_copy() -> NoReturn:
     """Raises the error of copying or pickling a limiter."""
     raise InvalidType("RateLimiter must not be copied or pickled: both would allow the limit")
@@ -127,11 +99,6 @@ def refuse_copy() -> NoReturn:
 def limiter_full(maxsize: int) -> LimiterFull:
     """What on_full="raise" raises."""
     return LimiterFull(f"the limiter holds maxsize {maxsize} keys, and none that may be forgotten")
-
-
-def note_index(error: BaseException, i: int) -> None:
-    """Says in an error of allow_many which key raised it."""
-    error.add_note(f"allow_many: keys[{i}]; the keys before it are decided, the others are not")
 
 
 class Entry:

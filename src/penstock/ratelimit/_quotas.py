@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from penstock.clock import NANOSECONDS
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidValue
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._token_bucket_py import MAX_ELAPSED, SPEED_BITS, checked_pace
 from penstock.ratelimit.quota import Quota
 
-__all__ = ["ALGORITHMS", "Algorithm", "Quotas", "checked_algorithm", "checked_units", "numbers_of"]
+__all__ = ["ALGORITHMS", "Algorithm", "Quotas", "checked_algorithm", "numbers_of"]
 
 Algorithm = Literal["token_bucket", "sliding_window", "sliding_counter", "fixed_window"]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)  # in the order of ps_algorithm
@@ -37,20 +37,6 @@ def checked_algorithm(algorithm: object) -> Algorithm:
         if algorithm == known:
             return known
     raise InvalidValue(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-
-
-def checked_units(n: object, limit: int) -> int:
-    """`n` as units of a limit.
-
-    Raises:
-        ValueError: not 1 <= n <= limit.
-        TypeError: n is no int.
-    """
-    if type(n) is not int:
-        raise InvalidType(f"n must be an int, got {type(n).__name__}")
-    if not 1 <= n <= limit:
-        raise InvalidValue(f"n must be >= 1 and <= limit {limit}, got {n}")
-    return n
 
 
 class Numbers(NamedTuple):

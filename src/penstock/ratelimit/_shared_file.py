@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from penstock.errors import InvalidType, InvalidValue, PenstockError
-from penstock.ratelimit.quota import MAX_QUOTAS, Quota
+from penstock.ratelimit.quota import MAX_QUOTAS, Quota, shown
 
 __all__ = ["SharedFile", "SharedFileError", "checked_slots", "open_shared_file"]
 
@@ -85,7 +85,9 @@ def checked_slots(slots: object) -> int:
     if type(slots) is not int:
         raise InvalidType(f"slots must be an int, got {type(slots).__name__}")
     if not MIN_SLOTS <= slots <= MAX_SLOTS or slots % BUCKET:
-        raise InvalidValue(f"slots must be a multiple of {BUCKET}, {MIN_SLOTS} to {MAX_SLOTS}, got {slots}")
+        raise InvalidValue(
+            f"slots must be a multiple of {BUCKET}, {MIN_SLOTS} to {MAX_SLOTS}, got {shown(slots)}"
+        )
     return slots
 
 

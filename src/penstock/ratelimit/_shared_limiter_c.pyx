@@ -14,6 +14,7 @@ from os import close as close_file
 
 from penstock.clock import checked_clock
 from penstock.errors import InvalidType
+from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._shared_file import (
     HEADER_BYTES,
     TURNED_AWAY_AT,
@@ -23,13 +24,11 @@ from penstock.ratelimit._shared_file import (
 )
 from penstock.ratelimit._shared_limiter_py import (
     SharedStats,
-    checked_n,
-    checked_out,
     closed,
     encoded,
     paces_of,
 )
-from penstock.ratelimit.quota import checked_quotas
+from penstock.ratelimit.quota import checked_quotas, checked_units
 
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
 
@@ -314,34 +313,40 @@ cdef class SharedRateLimiter:
         ps_shared_reset(&self.table, place)
 
     def allow_many(self, keys, n=1, *, out=None):
-        """Asks `allow(key, n)` for each of `keys`, in order; the clock is read once for those that are known.
+        """As `allow(key, n)` for each of `keys`, in order; the clock is read once for those that are known.
 
         Args:
-            keys: a sequence; an error at one of them leaves those before it decided.
+            keys: (k,) keys, in a list, a tuple or a numpy array; integers of an array count as ints.
             n: units of each, 1 to the smallest burst.
-            out: numpy array of bool for the answers, as long as `keys`; None for a new one.
+            out: (k,) bool, contiguous: takes the answers; None for a new array.
 
         Returns:
-            (len(keys),) bool, the answers.
+            (k,) bool, `out` if there was one.
 
         Raises:
-            ValueError: n is out of its range, or `out` does not fit.
-            TypeError: a key, n or `out` is of a wrong type.
+            ValueError: n is out of its range, or keys or out has the wrong shape.
+            TypeError: n is no int, keys is no sequence, a key is of a wrong type, or out is no array of bool.
             SharedFileError: the limiter is closed.
+
+        An error in the middle has a note that names the index; the keys before it are decided, with their
+        answers in `out`.
         """
         cdef ps_shared_trace trace
         cdef int64_t cost = self.cost_of(n), now
         cdef ps_shared_key place
-        cdef list listed = list(keys)
-        answers = checked_out(out, len(listed))
+        batch, answers = checked_batch(keys, out)
         cdef unsigned char[::1] allowed = answers.view("uint8")
         cdef Py_ssize_t i = 0
         cdef int64_t began = self.now()
-        for key in listed:
-            place = self.located(key)
-            now = began
-            allowed[i] = self.take(place, cost, &now, &trace) == PS_SHARED_ALLOWED
-            i += 1
+        try:
+            for key in <tuple>batch:
+                place = self.located(key)
+                now = began
+                allowed[i] = self.take(place, cost, &now, &trace) == PS_SHARED_ALLOWED
+                i += 1
+        except BaseException as error:
+            note_index(error, i)
+            raise
         return answers
 
     def sweep(self):
@@ -454,7 +459,7 @@ cdef class SharedRateLimiter:
             units = PyLong_AsLongLongAndOverflow(n, &overflow)
             if not overflow and 1 <= units <= self.most:
                 return units
-        return checked_n(n, self.most)
+        return checked_units(n, self.most)
 
     cdef inline int require_open(self) except -1:
         if self.closed or not self.mapped:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakSet
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidType
+from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._shared_file import (
     BUCKET,
@@ -28,10 +29,11 @@ from penstock.ratelimit._shared_file import (
     open_shared_file,
 )
 from penstock.ratelimit._token_bucket_py import MAX_ELAPSED, SPEED_BITS, checked_pace
-from penstock.ratelimit.quota import Quota, checked_quotas
+from penstock.ratelimit.quota import Quota, checked_quotas, checked_units
 
 if TYPE_CHECKING:
-    import numpy as np
+    import numpy
+    from numpy.typing import NDArray
 
 __all__ = ["SharedRateLimiter", "SharedStats"]
 
@@ -107,38 +109,6 @@ def encoded(key: object) -> tuple[int, bytes]:
         bits = int.bit_length(key)
         return INT, int.to_bytes(key, max(8, bits // 8 + 1), "little", signed=True)
     raise InvalidType(f"key must be a str, bytes or an int, got {type(key).__name__}")
-
-
-def checked_n(n: object, most: int) -> int:
-    """Units of a request.
-
-    Raises:
-        ValueError: not 1 to `most`.
-        TypeError: no int.
-    """
-    if type(n) is not int:
-        raise InvalidType(f"n must be an int, got {type(n).__name__}")
-    if not 1 <= n <= most:
-        raise InvalidValue(f"n must be >= 1 and <= {most}, all that is allowed at once, got {n}")
-    return n
-
-
-def checked_out(out: Any, size: int) -> Any:
-    """An array for `size` answers: a new one, or `out`.
-
-    Raises:
-        ValueError: `out` has another size, or is not contiguous and writable.
-        TypeError: `out` is no array of bool.
-    """
-    import numpy as np  # only who asks for arrays pays for the import
-
-    if out is None:
-        return np.empty(size, dtype=np.bool_)
-    if not isinstance(out, np.ndarray) or out.dtype != np.bool_:
-        raise InvalidType(f"out must be a numpy array of bool, got {type(out).__name__}")
-    if out.shape != (size,) or not out.flags.c_contiguous or not out.flags.writeable:
-        raise InvalidValue(f"out must be contiguous, writable and of shape ({size},), got {out.shape}")
-    return out
 
 
 class Descriptor:
@@ -291,7 +261,7 @@ class SharedRateLimiter:
             TypeError: key or n is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        cost = checked_n(n, self._most)
+        cost = checked_units(n, self._most)
         return self._take(self._located(key), cost)[0]
 
     def check(self, key: str | bytes | int, n: int = 1, /) -> RateLimitResult:
@@ -310,7 +280,7 @@ class SharedRateLimiter:
             TypeError: key or n is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        cost = checked_n(n, self._most)
+        cost = checked_units(n, self._most)
         return self._result(*self._take(self._located(key), cost), cost)
 
     def peek(self, key: str | bytes | int, /) -> RateLimitResult:
@@ -337,7 +307,7 @@ class SharedRateLimiter:
             TypeError: key or n is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        cost = checked_n(n, self._most)
+        cost = checked_units(n, self._most)
         return self._result(*self._read(self._located(key), cost), cost).retry_after
 
     def refund(self, key: str | bytes | int, n: int = 1, /) -> None:
@@ -352,7 +322,7 @@ class SharedRateLimiter:
             TypeError: key or n is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        cost = checked_n(n, self._most)
+        cost = checked_units(n, self._most)
         place = self._located(key)
         now = self._clock()
         self._begin()
@@ -391,29 +361,39 @@ class SharedRateLimiter:
             self._end()
 
     def allow_many(
-        self, keys: Sequence[str | bytes | int], n: int = 1, *, out: "np.ndarray[Any, Any] | None" = None
-    ) -> "np.ndarray[Any, Any]":
-        """Asks `allow(key, n)` for each of `keys`, in order; the clock is read once for those that are known.
+        self,
+        keys: "Sequence[str | bytes | int] | NDArray[Any]",
+        n: int = 1,
+        *,
+        out: "NDArray[numpy.bool_] | None" = None,
+    ) -> "NDArray[numpy.bool_]":
+        """As `allow(key, n)` for each of `keys`, in order; the clock is read once for those that are known.
 
         Args:
-            keys: a sequence; an error at one of them leaves those before it decided.
+            keys: (k,) keys, in a list, a tuple or a numpy array; integers of an array count as ints.
             n: units of each, 1 to the smallest burst.
-            out: numpy array of bool for the answers, as long as `keys`; None for a new one.
+            out: (k,) bool, contiguous: takes the answers; None for a new array.
 
         Returns:
-            (len(keys),) bool, the answers.
+            (k,) bool, `out` if there was one.
 
         Raises:
-            ValueError: n is out of its range, or `out` does not fit.
-            TypeError: a key, n or `out` is of a wrong type.
+            ValueError: n is out of its range, or keys or out has the wrong shape.
+            TypeError: n is no int, keys is no sequence, a key is of a wrong type, or out is no array of bool.
             SharedFileError: the limiter is closed.
+
+        An error in the middle has a note that names the index; the keys before it are decided, with their
+        answers in `out`.
         """
-        cost = checked_n(n, self._most)
-        listed = list(keys)
-        answers: np.ndarray[Any, Any] = checked_out(out, len(listed))
+        cost = checked_units(n, self._most)
+        batch, answers = checked_batch(keys, out)
         now = self._clock()
-        for i, key in enumerate(listed):
-            answers[i] = self._take(self._located(key), cost, now)[0]
+        for i, key in enumerate(batch):
+            try:
+                answers[i] = self._take(self._located(key), cost, now)[0]
+            except BaseException as error:
+                note_index(error, i)
+                raise
         return answers
 
     def sweep(self) -> int:

@@ -7,8 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from penstock.clock import checked_clock
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
-from penstock.ratelimit._sliding_window_py import checked_units
-from penstock.ratelimit.quota import Quota
+from penstock.ratelimit.quota import Quota, checked_units
 
 __all__ = ["SlidingWindow"]
 

@@ -7,9 +7,8 @@ from threading import Lock
 from typing import Final
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
-from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit._result_py import RateLimitResult, result_of
-from penstock.ratelimit.quota import Quota, shown
+from penstock.ratelimit.quota import Quota, checked_units
 
 __all__ = ["SlidingWindow"]
 
@@ -23,20 +22,6 @@ before the first, and the newest moment ever recorded.
 
 Behind a log that is no longer the present one, its arrays may change.
 """
-
-
-def checked_units(n: object, limit: int) -> int:
-    """`n` as units of a window.
-
-    Raises:
-        ValueError: not 1 <= n <= limit.
-        TypeError: n is no int.
-    """
-    if type(n) is not int:
-        raise InvalidType(f"n must be an int, got {type(n).__name__}")
-    if not 1 <= n <= limit:
-        raise InvalidValue(f"n must be >= 1 and <= limit {limit}, got {shown(n)}")
-    return n
 
 
 class SlidingWindow:

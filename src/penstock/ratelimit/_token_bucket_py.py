@@ -10,7 +10,7 @@ from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit._reservations import Ledger, Reservation
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._waiting import checked_timeout
-from penstock.ratelimit.quota import Quota, checked_quotas
+from penstock.ratelimit.quota import Quota, checked_quotas, shown
 
 __all__ = ["TokenBucket"]
 
@@ -38,16 +38,16 @@ def checked_pace(rate: object, capacity: object, initial: object) -> tuple[int, 
     """
     per_second = number("rate", rate)
     if not 0 < per_second <= MAX_RATE:
-        raise InvalidValue(f"rate must be > 0 and <= {MAX_RATE} per second, got {rate!r}")
+        raise InvalidValue(f"rate must be > 0 and <= {MAX_RATE} per second, got {shown(rate)}")
     size = number("capacity", capacity)
     if size < 1:
-        raise InvalidValue(f"capacity must be >= 1 token, got {capacity!r}")
+        raise InvalidValue(f"capacity must be >= 1 token, got {shown(capacity)}")
     there = size if initial is None else number("initial", initial)
     if not 0 <= there <= size:
-        raise InvalidValue(f"initial must be >= 0 and <= capacity {capacity!r}, got {initial!r}")
+        raise InvalidValue(f"initial must be >= 0 and <= capacity {shown(capacity)}, got {shown(initial)}")
 
     if size / per_second * NANOSECONDS > MAX_ELAPSED:
-        raise InvalidValue(f"capacity / rate must be <= 36 years, got {capacity!r} / {rate!r}")
+        raise InvalidValue(f"capacity / rate must be <= 36 years, got {shown(capacity)} / {shown(rate)}")
 
     token = 1
     while per_second * token * 2 < 2 * NANOSECONDS:  # a tick is then 0.5 to 1 ns
@@ -70,7 +70,7 @@ def cost_in_ticks(n: object, capacity: float, token: int) -> int:
         return max(1, round(n * token))  # the product is exact: a token is a power of two
     amount = number("n", n)
     if not 0 < amount <= number("capacity", capacity):
-        raise InvalidValue(f"n must be > 0 and <= capacity {capacity!r} tokens, got {n!r}")
+        raise InvalidValue(f"n must be > 0 and <= capacity {shown(capacity)} tokens, got {shown(n)}")
     return max(1, round(amount * token))
 
 

@@ -5,8 +5,8 @@ from threading import Lock
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.ratelimit._result_py import RateLimitResult, result_of
-from penstock.ratelimit._sliding_window_py import MAX_MOMENT, checked_units
-from penstock.ratelimit.quota import Quota
+from penstock.ratelimit._sliding_window_py import MAX_MOMENT
+from penstock.ratelimit.quota import Quota, checked_units
 
 __all__ = ["SlidingWindowCounter"]
 

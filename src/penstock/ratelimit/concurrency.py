@@ -6,31 +6,16 @@ from types import TracebackType
 from typing import Self
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
-from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.errors import PenstockError
 from penstock.ratelimit._waiting import TaskWaker, ThreadWaker, Waker, checked_timeout, entered, inside
 from penstock.ratelimit.errors import LimiterFull
+from penstock.ratelimit.quota import whole
 
 __all__ = ["ConcurrencyLimiter", "NotAcquired"]
-
-MAX_LIMIT = 1 << 30
 
 
 class NotAcquired(PenstockError, RuntimeError):
     """`release` was called more often than slots were acquired."""
-
-
-def checked_count(name: str, value: object, least: int) -> int:
-    """`value`, an int from `least` to 2**30.
-
-    Raises:
-        ValueError: it is out of that range.
-        TypeError: it is no int.
-    """
-    if type(value) is not int:
-        raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
-    if not least <= value <= MAX_LIMIT:
-        raise InvalidValue(f"{name} must be >= {least} and <= {MAX_LIMIT}, got {value}")
-    return value
 
 
 class Place:
@@ -68,8 +53,8 @@ class ConcurrencyLimiter:
     __slots__ = ("_clock", "_gone", "_in_flight", "_limit", "_lock", "_max_waiting", "_returned", "_waiting")
 
     def __init__(self, limit: int, *, max_waiting: int = 1024, clock: Clock | None = None) -> None:
-        self._limit = checked_count("limit", limit, 1)
-        self._max_waiting = checked_count("max_waiting", max_waiting, 0)
+        self._limit = whole("limit", limit)
+        self._max_waiting = whole("max_waiting", max_waiting, least=0)
         self._clock = checked_clock(clock)
         self._lock = RLock()
         self._in_flight = 0
@@ -184,7 +169,7 @@ class ConcurrencyLimiter:
             ValueError: limit < 1.
             TypeError: limit is no int.
         """
-        limit = checked_count("limit", limit, 1)
+        limit = whole("limit", limit)
         with entered(self._lock):
             self._limit = limit
             granted = self._hand_on()

@@ -11,7 +11,7 @@ from typing import Self
 from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidType, InvalidValue
 
-__all__ = ["MAX_QUOTAS", "Quota", "checked_quotas"]
+__all__ = ["MAX_QUOTAS", "Quota", "checked_quotas", "checked_units"]
 
 MAX_QUOTAS = 8
 """Quotas that one limiter may hold."""
@@ -159,11 +159,31 @@ def checked_quotas(quotas: Iterable[Quota | str]) -> tuple[Quota, ...]:
     return tuple(checked)
 
 
-def whole(name: str, value: object) -> int:
+def checked_units(n: object, limit: int) -> int:
+    """`n` as units of a limit.
+
+    Raises:
+        ValueError: not 1 <= n <= limit.
+        TypeError: n is no int.
+    """
+    if type(n) is not int:
+        raise InvalidType(f"n must be an int, got {type(n).__name__}")
+    if not 1 <= n <= limit:
+        raise InvalidValue(f"n must be >= 1 and <= limit {limit}, got {shown(n)}")
+    return n
+
+
+def whole(name: str, value: object, least: int = 1) -> int:
+    """`value`, an int from `least` to MAX_UNITS.
+
+    Raises:
+        ValueError: it is out of that range.
+        TypeError: it is no int.
+    """
     if type(value) is not int:
         raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
-    if not 1 <= value <= MAX_UNITS:
-        raise InvalidValue(f"{name} must be >= 1 and <= {MAX_UNITS}, got {shown(value)}")
+    if not least <= value <= MAX_UNITS:
+        raise InvalidValue(f"{name} must be >= {least} and <= {MAX_UNITS}, got {shown(value)}")
     return value
 
 
@@ -183,7 +203,7 @@ def seconds(period: object) -> float:
     return float(period)
 
 
-def shown(value: float | Fraction) -> str:
+def shown(value: object) -> str:
     """`value` for a message; an int of thousands of digits only by its size, for str() refuses those."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         return f"an int of {value.bit_length()} bits"

@@ -12,7 +12,7 @@ from penstock.errors import InvalidType, InvalidValue, PenstockError
 from penstock.ratelimit.engines.redis_node import Client, Node, nodes_of
 from penstock.ratelimit.engines.redis_scripts import ALGORITHMS, Algorithm, Operation, Reply
 from penstock.ratelimit.errors import RateLimiterUnavailable
-from penstock.ratelimit.quota import Quota, checked_quotas
+from penstock.ratelimit.quota import Quota, checked_quotas, checked_units
 from penstock.ratelimit.result import RateLimitResult
 
 __all__ = ["LimiterClosed", "RateLimiterUnavailable", "RedisRateLimiter", "RedisStats"]
@@ -216,7 +216,7 @@ class RedisRateLimiter:
             ValueError: key or n is out of its range.
             TypeError: key or n is of another kind.
         """
-        decision = await self._decide(key_bytes(key), self._algorithm.checked_n(n))
+        decision = await self._decide(key_bytes(key), checked_units(n, self._algorithm.largest))
         return self._on_error == "allow" if decision is None else decision.allowed
 
     async def check(self, key: str | bytes | int, n: int = 1, /) -> RateLimitResult:
@@ -225,7 +225,7 @@ class RedisRateLimiter:
         Out of a lease, `remaining` and times are those of the last round trip. Without an answer
         (on_error "allow" or "refuse") nothing is known to remain.
         """
-        decision = await self._decide(key_bytes(key), self._algorithm.checked_n(n))
+        decision = await self._decide(key_bytes(key), checked_units(n, self._algorithm.largest))
         return self._unknown() if decision is None else self._algorithm.result(*decision)
 
     async def peek(self, key: str | bytes | int, /) -> RateLimitResult:
@@ -270,7 +270,7 @@ class RedisRateLimiter:
         Returns:
             Whether the server has done so; False without an answer, unless on_error is "raise".
         """
-        name, n = key_bytes(key), self._algorithm.checked_n(n)
+        name, n = key_bytes(key), checked_units(n, self._algorithm.largest)
         self._raise_if_closed()
         try:
             await self._run(name, "refund", (n,))

@@ -8,7 +8,7 @@ from hashlib import blake2b, sha1
 from importlib.resources import files
 from typing import Literal
 
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidValue
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.result import RateLimitResult
 
@@ -72,19 +72,6 @@ class Algorithm(ABC):
     @abstractmethod
     def moment(self, reply: Reply) -> int:
         """The microsecond at which a taking is in the books."""
-
-    def checked_n(self, n: object) -> int:
-        """`n` units of one call.
-
-        Raises:
-            ValueError: it is not in 1 to the least limit.
-            TypeError: it is no int.
-        """
-        if type(n) is not int:
-            raise InvalidType(f"n must be an int, got {type(n).__name__}")
-        if not 1 <= n <= self.largest:
-            raise InvalidValue(f"n must be >= 1 and <= {self.largest}, got {n}")
-        return n
 
     def result(self, reply: Reply, n: int, allowed: bool, spare: int = 0) -> RateLimitResult:
         """The decision on `n` units as the caller sees it: that of the tightest quota.
