@@ -4,7 +4,8 @@
     loop.run_until_complete(...)
 
 Time passes exactly, at once, and only while nothing can run. What another thread calls in with
-call_soon_threadsafe is heard between jumps.
+call_soon_threadsafe is heard between jumps. Where sockets or threads are at work, `may_pass` holds time back:
+as long as it is false, the loop waits for them as every loop does, and the clock stands still.
 """
 
 import asyncio
@@ -20,23 +21,29 @@ from penstock.clock import NANOSECONDS, ManualClock
 class JumpingSelector(selectors.DefaultSelector):
     """Where a loop would sleep, moves the clock instead; `lateness` nanoseconds further, as real loops do."""
 
-    def __init__(self, clock: ManualClock, lateness: Callable[[], int]) -> None:
+    def __init__(self, clock: ManualClock, lateness: Callable[[], int], may_pass: Callable[[], bool]) -> None:
         super().__init__()
         self.clock = clock
         self.lateness = lateness
+        self.may_pass = may_pass
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
-        if ready or timeout is None:
-            return ready or super().select(5)  # nothing but another thread can wake it
-        if timeout > 0:
+        if not ready and (timeout is None or (timeout > 0 and not self.may_pass())):
+            ready = super().select(5)  # nothing but a socket or another thread can wake it
+        if not ready and timeout is not None and timeout > 0:
             self.clock.now += round(timeout * NANOSECONDS) + self.lateness()
         return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: ManualClock, lateness: Callable[[], int] = lambda: 0) -> None:
-        super().__init__(JumpingSelector(clock, lateness))
+    def __init__(
+        self,
+        clock: ManualClock,
+        lateness: Callable[[], int] = lambda: 0,
+        may_pass: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(JumpingSelector(clock, lateness, may_pass))
         self.clock = clock
 
     def time(self) -> float:
@@ -44,10 +51,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(
-    main: Coroutine[Any, Any, Any], clock: ManualClock, lateness: Callable[[], int] = lambda: 0
+    main: Coroutine[Any, Any, Any],
+    clock: ManualClock,
+    lateness: Callable[[], int] = lambda: 0,
+    may_pass: Callable[[], bool] = lambda: True,
 ) -> Any:
     """asyncio.run on a loop of `clock`."""
-    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(clock, lateness)) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(clock, lateness, may_pass)) as runner:
         return runner.run(main)
 
 

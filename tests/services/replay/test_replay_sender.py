@@ -17,6 +17,7 @@ from penstock.services.replay.packets import Packer
 from penstock.services.replay.parsers import Message
 from penstock.services.replay.sender import GaveUp, NotADistributor, Sender, Unreachable
 from stub_distributor import stub_distributor
+from virtual_time import run_in_virtual_time
 
 RUN = "run"
 
@@ -354,13 +355,33 @@ async def test_retry_after_cannot_stop_us_for_ever(stub, sender_to, time):
     assert time.slept == [300]
 
 
-async def test_rate_counts_messages_and_holds_for_repetitions_too(stub, sender_to, time):
-    stub.script.append(answers(503, **{"Retry-After": "0"}))
-    bucket = TokenBucket(50, 20, initial=0, clock=time.clock)
-    sender = sender_to(stub.url, bucket=bucket)
-    await sender.send(batches(50, packets_per_batch=4, messages_per_packet=5))
-    assert sender.tally.accepted_messages == 250
-    assert sender.tally.seconds == pytest.approx(270 / 50)
+class WatchedBucket(TokenBucket):
+    """Knows whether somebody waits for it."""
+
+    waiting = False
+
+    async def acquire_async(self, n):
+        self.waiting = True
+        try:
+            return await super().acquire_async(n)
+        finally:
+            self.waiting = False
+
+
+def test_rate_counts_messages_and_holds_for_repetitions_too():
+    clock = ManualClock()
+    bucket = WatchedBucket(50, 20, initial=0, clock=clock)
+
+    async def main():
+        async with stub_distributor() as stub:
+            stub.script.append(answers(503, **{"Retry-After": "0"}))
+            sender = Sender(stub.url, concurrency=1, bucket=bucket, clock=clock)
+            await sender.send(batches(50, packets_per_batch=4, messages_per_packet=5))
+            return sender.tally
+
+    tally = run_in_virtual_time(main(), clock, may_pass=lambda: bucket.waiting)
+    assert tally.accepted_messages == 250
+    assert tally.seconds == pytest.approx(270 / 50)
 
 
 async def test_bodies_are_compressed_when_asked(stub, sender_to):

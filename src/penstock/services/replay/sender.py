@@ -147,7 +147,7 @@ class Sender:
         compress: sends bodies as gzip.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
         now: returns the wall time in UTC, for a Retry-After that is a date.
-        sleep: waits some seconds.
+        sleep: waits between tries.
         on_stall: told why, once each time that nothing has been taken for a second and it goes on trying.
     """
 
@@ -254,8 +254,8 @@ class Sender:
                 await self._wait_to_retry(packets, failures, retry_after, why)
 
     async def _pace(self, messages: int) -> None:
-        while self._bucket is not None and not self._bucket.allow(messages):
-            await self._sleep(self._bucket.retry_after(messages))
+        if self._bucket is not None:
+            await self._bucket.acquire_async(messages)
 
     async def _post(
         self, session: aiohttp.ClientSession, packets: list[Packet]
