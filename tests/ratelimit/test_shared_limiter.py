@@ -879,3 +879,26 @@ def test_any_bytes_in_the_slots_end_in_an_answer(impl, junk):
                 limiter.reset(key)
             assert 0 <= limiter.sweep() <= 64
             assert 0 <= len(limiter) <= 64
+
+
+@both_impls
+def test_without_file_locks_the_room_is_imported_and_only_a_shared_limiter_refused(impl, path):
+    """As on Windows, which has neither fcntl nor fork."""
+    code = f"""
+import os, sys
+
+sys.modules["fcntl"] = None
+del os.register_at_fork
+from penstock.ratelimit import RateLimiter, SharedFileError, SharedRateLimiter
+
+assert RateLimiter("5/hour").allow("ann")
+try:
+    SharedRateLimiter("5/hour", path={str(path)!r}, slots=64)
+except SharedFileError as error:
+    assert str(error).startswith("a shared limiter works on Linux only: "), error
+else:
+    raise AssertionError("made")
+"""
+    environment = {**os.environ, "PENSTOCK_IMPL": impl}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+    assert not path.exists()

@@ -6,21 +6,22 @@ path is checked before it is mapped; nothing of it is trusted.
 """
 
 import errno
-import fcntl
 import mmap
 import os
 import stat
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic, sleep
+from types import ModuleType
 
 from penstock.errors import InvalidType, InvalidValue, PenstockError
 from penstock.ratelimit.quota import MAX_QUOTAS, Quota, shown
 
-__all__ = ["SharedFile", "SharedFileError", "checked_slots", "open_shared_file"]
+__all__ = ["SharedFile", "SharedFileError", "checked_slots", "file_locks", "open_shared_file"]
 
 HEADER_BYTES = 4096
 TURNED_AWAY_AT = 2048  # a uint64 that counts newcomers who found no slot; in a cache line of its own
@@ -112,6 +113,7 @@ def open_shared_file(
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise InvalidType(f"path must be a str, bytes or path, got {type(path).__name__}")
+    file_locks()
     name = os.fsdecode(path)
     wanted = Wanted(1 if compiled else 2, int(own_clock), tuple(quotas), slots)
     boot = this_boot()
@@ -302,6 +304,7 @@ def lock(name: str, fd: int) -> None:
     Raises:
         SharedFileError: another process holds the lock for too long.
     """
+    fcntl = file_locks()
     deadline = monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -314,6 +317,21 @@ def lock(name: str, fd: int) -> None:
             sleep(0.01)
         else:
             return
+
+
+def file_locks() -> ModuleType:
+    """The module fcntl, imported here so that penstock.ratelimit can be imported where there is none.
+
+    Raises:
+        SharedFileError: there is none, so this is no Linux.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise SharedFileError(
+            f"a shared limiter works on Linux only: {sys.platform} has no file locks (fcntl)"
+        ) from None
+    return fcntl
 
 
 def this_boot() -> bytes:

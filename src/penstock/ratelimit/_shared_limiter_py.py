@@ -5,7 +5,6 @@ lets go when a process is killed. A decision is one store of a slot, and a slot 
 stored is a valid one.
 """
 
-import fcntl
 import os
 from array import array
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from penstock.ratelimit._shared_file import (
     TURNED_AWAY_AT,
     SharedFileError,
     checked_slots,
+    file_locks,
     open_shared_file,
 )
 from penstock.ratelimit._token_bucket_py import MAX_ELAPSED, SPEED_BITS, checked_pace
@@ -176,6 +176,7 @@ class SharedRateLimiter:
         "_depth",
         "_file",
         "_lock",
+        "_locks",
         "_memory",
         "_most",
         "_paces",
@@ -208,6 +209,7 @@ class SharedRateLimiter:
         self._memory = file.memory
         self._words = memoryview(file.memory).cast("Q")
         self._file = Descriptor(file.fd)
+        self._locks = file_locks()
         self._lock = RLock()  # of threads; a signal handler may use the limiter that it interrupts
         self._depth = 0  # decisions under way, one in another by a signal handler
         self._turn = 0  # decisions that were begun
@@ -445,9 +447,8 @@ class SharedRateLimiter:
         try:
             if self._closed:
                 raise closed(self._path)
-            fcntl.flock(
-                self._file.number, fcntl.LOCK_EX
-            )  # again when a handler interrupts: it is held, or will be
+            # again when a handler interrupts: it is held, or will be
+            self._locks.flock(self._file.number, self._locks.LOCK_EX)
             self._turn += 1
         except BaseException:
             self._end()
@@ -462,7 +463,7 @@ class SharedRateLimiter:
                     self._memory.close()
                     self._file.close()  # which unlocks as well
                 else:
-                    fcntl.flock(self._file.number, fcntl.LOCK_UN)
+                    self._locks.flock(self._file.number, self._locks.LOCK_UN)
         finally:
             self._lock.release()
 
@@ -649,4 +650,5 @@ def after_fork_in_child() -> None:
         limiter._forked()
 
 
-os.register_at_fork(after_in_child=after_fork_in_child)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=after_fork_in_child)
