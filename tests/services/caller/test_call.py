@@ -16,6 +16,7 @@ from penstock.services.caller.model import BadLine, Request
 from penstock.services.caller.pace import Pace
 from penstock.services.http_attempt import MAX_BODY_BYTES, open_session
 from penstock.services.http_url import checked_url
+from virtual_time import run_in_virtual_time
 
 NOON = datetime(2025, 1, 10, 12, 0, tzinfo=UTC)
 
@@ -190,28 +191,29 @@ async def test_retry_after_is_kept_up_to_a_bound(server, caller, waited, asked, 
     assert waited == [seconds]
 
 
-async def test_retry_takes_its_turn_and_its_wait_is_told(server, session):
+def test_retry_takes_its_turn_and_its_wait_is_told():
     clock = ManualClock()
+    flow = Flow(1, clock)
 
-    async def sleep(seconds):
-        clock.advance(seconds)
+    async def main():
+        async with BadServer() as server, open_session(1, traces=[before_sending()]) as session:
+            caller = Caller(
+                session,
+                Pace(2, 1, clock=clock),
+                flow,
+                timeout=30,
+                retries=2,
+                backoff=ExponentialBackoff(0.1, factor=1),
+                headers={},
+                clock=clock,
+            )
+            row = await caller.call(get(server.url("/status/500")))
+            return row, clock.now
 
-    pace = Pace(2, 1, clock=clock, sleep=sleep)
-    caller = Caller(
-        session,
-        pace,
-        Flow(1, clock),
-        timeout=30,
-        retries=2,
-        backoff=ExponentialBackoff(0.1, factor=1),
-        headers={},
-        clock=clock,
-        sleep=sleep,
-    )
-    row = await caller.call(get(server.url("/status/500")))
+    row, ended = run_in_virtual_time(main(), clock, may_pass=lambda: not flow.in_flight)
     assert row.attempts == 3
     assert row.waited_ms == pytest.approx(2 * (500 - 100))
-    assert clock.now == 1_000_000_000
+    assert ended == 1_000_000_000
 
 
 class ClosedGate:

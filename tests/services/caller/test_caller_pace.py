@@ -6,6 +6,9 @@ import pytest
 
 from penstock.clock import ManualClock
 from penstock.services.caller.pace import Pace
+from virtual_time import run_in_virtual_time, virtual_time
+
+virtual = virtual_time()
 
 
 @pytest.fixture
@@ -13,60 +16,70 @@ def clock():
     return ManualClock()
 
 
-def pace_of(clock, rate, burst):
-    async def sleep(seconds):
-        clock.advance(seconds)
-        await asyncio.sleep(0)
+async def moments_of(pace, clock, count):
+    """When each of so many, who all come at once, passes."""
+    moments = []
 
-    return Pace(rate, burst, clock=clock, sleep=sleep)
-
-
-async def test_burst_passes_at_once_and_then_one_each_period(clock):
-    pace, moments = pace_of(clock, 4, 3), []
-    for _ in range(7):
+    async def go():
         await pace.turn()
         moments.append(clock.now / 1e9)
+
+    await asyncio.gather(*(go() for _ in range(count)))
+    return moments
+
+
+def test_burst_passes_at_once_and_then_one_each_period(clock, virtual):
+    moments = virtual(moments_of(Pace(4, 3, clock=clock), clock, 7))
     assert moments == [0, 0, 0, 0.25, 0.5, 0.75, 1.0]
 
 
-async def test_waiters_pass_in_the_order_in_which_they_came(clock):
-    pace, passed = pace_of(clock, 1, 1), []
+def test_waiters_pass_in_the_order_in_which_they_came(clock, virtual):
+    pace, passed = Pace(1, 1, clock=clock), []
 
     async def go(name):
         await pace.turn()
         passed.append((name, clock.now / 1e9))
 
-    await asyncio.gather(*(go(name) for name in "abcd"))
+    async def main():
+        await asyncio.gather(*(go(name) for name in "abcd"))
+
+    virtual(main())
     assert passed == [("a", 0), ("b", 1), ("c", 2), ("d", 3)]
 
 
-async def test_cancelled_waiter_takes_nothing_and_the_next_one_passes(clock):
-    wake = asyncio.Event()
-    first = True
+@pytest.mark.parametrize("late", [0.001, 0.05, 0.9, 7])  # seconds; it is 0.2 s from one to the next
+def test_who_wakes_up_late_is_not_followed_too_soon(clock, late):
+    lateness = iter([round(late * 1e9)])
+    main = moments_of(Pace(5, 1, clock=clock), clock, 5)
+    moments = run_in_virtual_time(main, clock, lateness=lambda: next(lateness, 0))
+    assert moments == pytest.approx([0] + [0.2 * n + late for n in range(1, 5)])
 
-    async def sleep(seconds):
-        nonlocal first
-        if first:
-            first = False
-            await wake.wait()  # until it is cancelled
-        clock.advance(seconds)
 
-    pace = Pace(1, 1, clock=clock, sleep=sleep)
-    await pace.turn()
-    leaving, staying = asyncio.create_task(pace.turn()), asyncio.create_task(pace.turn())
-    await asyncio.sleep(0)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    await staying
+def test_cancelled_waiter_takes_nothing_and_the_next_one_passes(clock, virtual):
+    pace = Pace(1, 1, clock=clock)
+
+    async def main():
+        await pace.turn()
+        leaving, staying = asyncio.create_task(pace.turn()), asyncio.create_task(pace.turn())
+        await asyncio.sleep(0.5)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        await staying
+
+    virtual(main())
     assert clock.now == 1_000_000_000  # the token that the first one waited for
 
 
-async def test_the_gates_have_a_bucket_each(clock):
-    pace = pace_of(clock, 1, 2)
-    for _ in range(2):
-        await pace.turn()
-        await pace.send()
+def test_the_gates_have_a_bucket_each(clock, virtual):
+    pace = Pace(1, 2, clock=clock)
+
+    async def main():
+        for _ in range(2):
+            await pace.turn()
+            await pace.send()
+
+    virtual(main())
     assert clock.now == 0
 
 

@@ -14,6 +14,7 @@ from penstock.services.caller.model import BadLine, Request
 from penstock.services.caller.pace import Pace
 from penstock.services.caller.runner import Settings, call_all
 from penstock.services.http_url import checked_url
+from virtual_time import run_in_virtual_time
 
 FAST = (1e6, 1000)
 
@@ -43,28 +44,25 @@ class RecordingFlow(Flow):
 class Run:
     """A run in a time of its own, which passes only while nothing is in flight: answers take none of it."""
 
-    def __init__(self, concurrency, **settings):
+    def __init__(self, concurrency, rate, burst, **settings):
         self.clock = ManualClock()
         self.flow = RecordingFlow(concurrency, self.clock)
+        self.pace = Pace(rate, burst, clock=self.clock)
         self.rows = []
         self.settings = Settings(concurrency=concurrency, timeout=30, **settings)
+        self.actions = {}
+        self.heads = []
 
-    async def sleep(self, seconds):
-        while self.flow.in_flight:
-            await asyncio.sleep(0)
-        self.clock.advance(seconds)
+    def __call__(self, paths):
+        run_in_virtual_time(self._main(paths), self.clock, may_pass=lambda: not self.flow.in_flight)
 
-    async def __call__(self, requests, rate, burst):
-        pace = Pace(rate, burst, clock=self.clock, sleep=self.sleep)
-        await call_all(
-            requests,
-            [self.rows.append],
-            pace,
-            self.settings,
-            flow=self.flow,
-            clock=self.clock,
-            sleep=self.sleep,
-        )
+    async def _main(self, paths):
+        async with BadServer() as server:
+            server.actions |= self.actions
+            requests = [get(server.url(path)) for path in paths]
+            sinks = [self.rows.append]
+            await call_all(requests, sinks, self.pace, self.settings, flow=self.flow, clock=self.clock)
+            self.heads = server.heads
 
 
 def most_over_the_limit(moments, rate, burst):
@@ -83,45 +81,38 @@ async def test_every_request_gets_one_row(server):
 
 @pytest.mark.parametrize("concurrency", [1, 3, 40])
 @pytest.mark.parametrize(("rate", "burst"), [(5, 10), (0.5, 1), (7, 3), (100 / 60, 2), (1000, 20)])
-async def test_sends_keep_the_limit_in_every_window_and_use_it_up(server, concurrency, rate, burst):
-    run = Run(concurrency)
-    await run([get(server.url("/ok"))] * 40, rate, burst)
+def test_sends_keep_the_limit_in_every_window_and_use_it_up(concurrency, rate, burst):
+    run = Run(concurrency, rate, burst)
+    run(["/ok"] * 40)
     assert len(run.flow.moments) == len(run.rows) == 40
     assert most_over_the_limit(run.flow.moments, rate, burst) < 1e-6
     assert run.flow.moments[burst - 1] == 0  # the burst at once
     assert run.flow.moments[-1] == pytest.approx((40 - burst) / rate, abs=1e-6)  # and then as fast as allowed
 
 
-async def test_retries_keep_the_limit_too(server):
-    run = Run(4, retries=2)
-    await run([get(server.url("/status/503"))] * 10, 5, 3)
+def test_retries_keep_the_limit_too():
+    run = Run(4, 5, 3, retries=2)
+    run(["/status/503"] * 10)
     assert len(run.flow.moments) == 30
     assert most_over_the_limit(run.flow.moments, 5, 3) < 1e-6
 
 
-async def test_sends_keep_the_limit_where_connecting_bunches_them(server):
+def test_sends_keep_the_limit_where_connecting_bunches_them():
     async def at_once():
         """As if all had taken their turns long ago, and their connections came up together."""
 
-    run = Run(20)
-
-    async def sleep(seconds):
-        run.clock.advance(seconds)
-        await asyncio.sleep(0)
-
-    pace = Pace(5, 2, clock=run.clock, sleep=sleep)
-    pace.turn = at_once
-    requests = [get(server.url("/ok"))] * 20
-    await call_all(requests, [run.rows.append], pace, run.settings, flow=run.flow, clock=run.clock)
+    run = Run(20, 5, 2)
+    run.pace.turn = at_once
+    run(["/ok"] * 20)
     assert most_over_the_limit(run.flow.moments, 5, 2) < 1e-6
     assert run.flow.most_in_a_second <= 7
 
 
-async def test_requests_take_their_turns_in_the_order_of_the_file(server):
-    run = Run(1)
-    urls = [server.url(f"/ok?{n}") for n in range(10)]
-    await run(map(get, urls), 5, 1)
-    assert [head.split(" ")[1] for head in server.heads] == [f"/ok?{n}" for n in range(10)]
+def test_requests_take_their_turns_in_the_order_of_the_file():
+    run = Run(1, 5, 1)
+    paths = [f"/ok?{n}" for n in range(10)]
+    run(paths)
+    assert [head.split(" ")[1] for head in run.heads] == paths
     assert [row.waited_ms for row in run.rows] == pytest.approx([0] + [200] * 9)
 
 
@@ -146,15 +137,15 @@ async def test_no_more_than_the_concurrency_are_in_flight(server):
     assert most == 3
 
 
-async def test_slow_answers_are_told_from_the_limit(server):
-    run = Run(2)
+def test_slow_answers_are_told_from_the_limit():
+    run = Run(2, 100, 6)
 
     async def slow(writer):
         run.clock.advance(1.5)
         answer(writer)
 
-    server.actions["/slow"] = slow
-    await run([get(server.url("/slow"))] * 6, 100, 6)
+    run.actions["/slow"] = slow
+    run(["/slow"] * 6)
     assert run.flow.full > 6
     assert run.flow.limited == 0
 
@@ -180,19 +171,22 @@ async def test_cancelled_run_keeps_its_rows_and_leaves_nothing_running(server):
 
 
 async def test_run_is_cancelled_while_it_waits_for_the_limit(server):
-    rows, waits = [], asyncio.Event()
+    rows, answered = [], asyncio.Event()
 
-    async def sleep(seconds):
-        waits.set()
-        await forever()
+    def take(row):
+        rows.append(row)
+        answered.set()
 
     before = asyncio.all_tasks()
-    pace = Pace(1, 1, sleep=sleep)
-    run = asyncio.create_task(call_all([get(server.url("/ok"))] * 9, [rows.append], pace))
-    await waits.wait()
+    flow = Flow(8)
+    requests = [get(server.url("/ok"))] * 9
+    run = asyncio.create_task(call_all(requests, [take], Pace(1e-6, 1), flow=flow))  # days apart
+    await answered.wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+    assert flow.limited > 0
+    assert (len(rows), flow.sent, flow.in_flight) == (1, 1, 0)
     assert not {task for task in asyncio.all_tasks() - before if "BadServer" not in repr(task)}
 
 

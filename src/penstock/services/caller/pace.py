@@ -1,7 +1,6 @@
 """When a request may be sent."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from penstock.clock import Clock
 from penstock.ratelimit import TokenBucket
@@ -10,17 +9,22 @@ __all__ = ["Pace"]
 
 
 class Gate:
-    """Lets through what its bucket allows, first come first served; who is cancelled takes nothing."""
+    """Lets through what its bucket allows now, first come first served; who is cancelled takes nothing.
 
-    def __init__(self, bucket: TokenBucket, sleep: Callable[[float], Awaitable[object]]) -> None:
+    TokenBucket.acquire_async is no gate for this: it grants a token at the moment it is due, however late the
+    task wakes up, so that lateness costs no rate. The next request is then sent too soon after a late one, by
+    so much as that was late: one at a time when burst is 1, and all that wait when the process was stopped.
+    """
+
+    def __init__(self, bucket: TokenBucket) -> None:
         self._bucket = bucket
-        self._sleep = sleep
         self._line = asyncio.Lock()  # serves in the order of arrival
 
     async def __call__(self) -> None:
         async with self._line:
             while not self._bucket.allow():
-                await self._sleep(self._bucket.retry_after())
+                wait = self._bucket.retry_after()
+                await asyncio.sleep(wait)
 
 
 class Pace:
@@ -34,7 +38,6 @@ class Pace:
         rate: requests a second, see TokenBucket.
         burst: requests at once after a pause, >= 1.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
-        sleep: waits some seconds.
 
     Attributes:
         turn: awaited before an attempt.
@@ -44,15 +47,8 @@ class Pace:
         ValueError: see TokenBucket.
     """
 
-    def __init__(
-        self,
-        rate: float,
-        burst: int,
-        *,
-        clock: Clock | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, rate: float, burst: int, *, clock: Clock | None = None) -> None:
         self.rate = rate
         self.burst = burst
-        self.turn = Gate(TokenBucket(rate, burst, clock=clock), sleep)
-        self.send = Gate(TokenBucket(rate, burst, clock=clock), sleep)
+        self.turn = Gate(TokenBucket(rate, burst, clock=clock))
+        self.send = Gate(TokenBucket(rate, burst, clock=clock))

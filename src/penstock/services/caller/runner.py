@@ -1,7 +1,6 @@
 """All requests: bounded fan-out to the call, fan-in to the sinks."""
 
-import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -39,7 +38,6 @@ async def call_all(
     *,
     flow: Flow | None = None,
     clock: Clock | None = None,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
     """Sends every request and gives each row to every sink, in the order in which they finish.
 
@@ -52,7 +50,6 @@ async def call_all(
         settings: None for the defaults.
         flow: is told what happens, for who wants to know.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
-        sleep: waits between the attempts of a request.
 
     Raises:
         Exception: whatever a sink or the source of the requests raises; the run ends there.
@@ -69,7 +66,6 @@ async def call_all(
             backoff=settings.backoff,
             headers=settings.headers,
             clock=clock,
-            sleep=sleep,
         )
         async with aclosing(bounded(caller.call, requests, limit=settings.concurrency)) as calls:
             async for call in calls:
