@@ -11,7 +11,7 @@ from penstock.services.caller.flow import Flow
 from penstock.services.caller.model import Call
 from penstock.services.caller.pace import Pace
 from penstock.services.caller.report import COLUMNS, CsvReport, JsonReport
-from penstock.services.caller.screen import conclusion, in_clock_words, in_figures, line_of
+from penstock.services.caller.screen import conclusion, held_back, in_clock_words, in_figures, line_of
 from penstock.services.caller.summary import Summary
 
 AT = datetime(2025, 1, 10, 14, 12, 3, 1_999, tzinfo=UTC)
@@ -53,13 +53,17 @@ def test_line_names_method_and_url_or_the_line_that_is_none():
     ("limited", "full", "verdict"),
     [
         (9, 0, "limit 90% of the time, by --concurrency 1 0%"),
-        (0, 9, "limit 0% of the time, by --concurrency 1 90%: slow answers, more at once would go faster"),
-        (1, 1, "limit 10% of the time, by --concurrency 1 10%: by neither for long"),
+        (0, 9, "limit 0% of the time, by --concurrency 1 90%: slow answers, more at once may go faster"),
+        (
+            1,
+            1,
+            "limit 10% of the time, by --concurrency 1 10%: else the computer was busy, or requests were few",
+        ),
     ],
 )
 def test_conclusion_says_how_fast_it_went_and_what_held_it_back(limited, full, verdict):
     clock = ManualClock()
-    flow, summary = Flow(1, clock), Summary()
+    flow, summary = Flow(1, clock, cpu_clock=ManualClock()), Summary()
     for _ in range(12):
         flow.count_sent()
     with flow.during("busy"):
@@ -77,6 +81,27 @@ def test_conclusion_says_how_fast_it_went_and_what_held_it_back(limited, full, v
         "waited for the limit: 0.10 s on average, 0.20 s at most",
         f"held back by the {verdict}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("computing", "verdict"),
+    [
+        (4, "90%: slow answers, more at once may go faster"),
+        (6, "90%, by the processor here 60%"),
+        (11, "90%, by the processor here 100%"),  # on two processors
+    ],
+)
+def test_slow_answers_are_told_from_a_busy_processor(computing, verdict):
+    clock, cpu_clock = ManualClock(), ManualClock()
+    flow = Flow(1, clock, cpu_clock=cpu_clock)
+    with flow.during("busy"):
+        clock.advance(9)
+    clock.advance(1)
+    cpu_clock.advance(computing)
+    assert (
+        held_back(flow, flow.seconds)
+        == f"held back by the limit 0% of the time, by --concurrency 1 {verdict}"
+    )
 
 
 @pytest.mark.parametrize(

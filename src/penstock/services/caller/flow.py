@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import process_time_ns
 from typing import Literal
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
@@ -19,17 +20,20 @@ class Flow:
     Args:
         slots: requests that may be busy at once.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
+        cpu_clock: returns the int nanoseconds that this process has been computing.
 
     Attributes:
         sent: requests whose first byte has been sent, retries included.
         most_in_a_second: the most of them within any one second.
     """
 
-    def __init__(self, slots: int, clock: Clock | None = None) -> None:
+    def __init__(self, slots: int, clock: Clock | None = None, *, cpu_clock: Clock = process_time_ns) -> None:
         self.slots = slots
         self.sent = 0
         self.most_in_a_second = 0
         self._clock = checked_clock(clock)
+        self._cpu_clock = cpu_clock
+        self._cpu_started = cpu_clock()
         self._now: Counter[State] = Counter()
         self._limited_ns = 0
         self._full_ns = 0
@@ -78,6 +82,11 @@ class Flow:
     def full(self) -> float:
         """Seconds for which the limit would have let something through, and no slot was free for it."""
         return self._full_ns / NANOSECONDS
+
+    @property
+    def computing(self) -> float:
+        """Seconds of processor time that this process has used since the start, on all processors."""
+        return (self._cpu_clock() - self._cpu_started) / NANOSECONDS
 
     @property
     def seconds(self) -> float:

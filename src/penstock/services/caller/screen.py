@@ -84,12 +84,14 @@ def conclusion(pace: Pace, flow: Flow, summary: Summary) -> list[str]:
 
 def held_back(flow: Flow, seconds: float) -> str:
     """Which bound it was that requests waited for, by the share of the time."""
-    limited, full = flow.limited / seconds, flow.full / seconds
+    limited, full, computing = flow.limited / seconds, flow.full / seconds, flow.computing / seconds
     words = f"held back by the limit {limited:.0%} of the time, by --concurrency {flow.slots} {full:.0%}"
+    if computing > max(limited, 0.5):  # slots fill up with answers that nobody has read yet
+        return f"{words}, by the processor here {min(computing, 1):.0%}"
     if full > max(limited, 0.5):
-        return f"{words}: slow answers, more at once would go faster"
+        return f"{words}: slow answers, more at once may go faster"
     if limited + full < 0.5:
-        return f"{words}: by neither for long"
+        return f"{words}: else the computer was busy, or requests were few"
     return words
 
 
