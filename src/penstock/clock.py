@@ -5,9 +5,10 @@ by hand and never sleeps. At the surface durations are seconds.
 """
 
 from collections.abc import Callable
-from time import monotonic_ns
+from operator import index
+from time import monotonic_ns, perf_counter_ns, time_ns
 
-from penstock.errors import InvalidType
+from penstock.errors import InvalidType, InvalidValue
 
 __all__ = ["NANOSECONDS", "Clock", "ManualClock", "checked_clock", "monotonic_ns"]
 
@@ -19,16 +20,60 @@ Clock = Callable[[], int]
 
 
 def checked_clock(clock: Clock | None) -> Clock:
-    """`clock`, or the monotonic clock of the system for None.
+    """`clock`, or the monotonic clock of the system for None. What it returns is checked at every call.
+
+    Seconds in place of nanoseconds, as of `time.monotonic`, would stop time for whoever reads them.
 
     Raises:
-        TypeError: it is not callable.
+        TypeError: it is not callable; later, when it is read: it returned no int.
+        ValueError: when it is read: it returned an int beyond 64 bits.
     """
     if clock is None:
         return monotonic_ns
+    if isinstance(clock, CheckedClock) or any(clock is known for known in SYSTEM_CLOCKS):
+        return clock
     if not callable(clock):
         raise InvalidType(f"clock must be callable or None, got {type(clock).__name__}")
-    return clock
+    return CheckedClock(clock)
+
+
+SYSTEM_CLOCKS = (monotonic_ns, perf_counter_ns, time_ns)
+MIN_MOMENT, MAX_MOMENT = -(1 << 63), (1 << 63) - 1
+
+
+class CheckedClock:
+    """A clock of somebody else, which may return anything."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self) -> int:
+        """The nanoseconds that it shows.
+
+        Raises:
+            TypeError: it returned no int.
+            ValueError: it returned an int beyond 64 bits.
+        """
+        now = self._clock()
+        if type(now) is not int:
+            now = whole(now)
+        if MIN_MOMENT <= now <= MAX_MOMENT:
+            return now
+        raise InvalidValue(f"clock must return nanoseconds of 64 bits, got an int of {now.bit_length()} bits")
+
+
+def whole(now: object) -> int:
+    """The int that an integer of another kind, of numpy for one, is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    try:
+        return int(index(now))  # type: ignore[arg-type]  # what is no integer raises
+    except TypeError:
+        raise InvalidType(f"clock must return int nanoseconds, got {type(now).__name__}") from None
 
 
 class ManualClock:

@@ -137,7 +137,8 @@ cdef class LRUCache:
         cdef uint32_t limit = checked_maxsize(maxsize)
         cdef int64_t lifetime = checked_lifetime(ttl)
         checked_on_remove(on_remove)
-        checked_clock(clock)
+        if clock is not None:
+            clock = checked_clock(clock)
         self.start_over(limit)
         self.lifetime = lifetime
         self.timed = False

@@ -289,7 +289,8 @@ cdef class RateLimiter:
         cdef uint32_t limit = checked_maxsize(maxsize)
         on_full = checked_on_full(on_full)
         cdef bint shadows = bool(shadow)
-        checked_clock(clock)
+        if clock is not None:
+            clock = checked_clock(clock)
         cdef uint64_t seed = int.from_bytes(urandom(8), "little")
         cdef int64_t epoch = ps_monotonic_ns() if clock is None else clock()
         set_up(&kernel, windows, parsed, algorithm, epoch)

@@ -14,7 +14,7 @@ from sys import getsizeof
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, ParamSpec, TypeVar
 
-from penstock.clock import NANOSECONDS, Clock, checked_clock
+from penstock.clock import Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._decorator import OnLimited, limited
@@ -309,7 +309,7 @@ class RateLimiter:
         wait = quotas.wait(states, now, checked_units(n, quotas.most))
         if not wait and self._is_awaited(key):
             wait = 1
-        return wait / NANOSECONDS
+        return wait / 1e9  # a float, as C divides
 
     def refund(self, key: Hashable, n: int = 1, /) -> None:
         """Gives back the last `n` units that `key` took; of each quota no more than are in use.

@@ -119,17 +119,17 @@ class RateLimitResult:
     @property
     def retry_after(self) -> float:
         """Seconds until the request would be allowed; 0.0 when it was."""
-        return self._retry_ns / NANOSECONDS
+        return self._retry_ns / 1e9  # a float, as C divides
 
     @property
     def reset_after(self) -> float:
         """Seconds until the limit is as if it had never been used."""
-        return self._reset_ns / NANOSECONDS
+        return self._reset_ns / 1e9
 
     @property
     def window(self) -> float:
         """Seconds in which `limit` units become available."""
-        return self._window_ns / NANOSECONDS
+        return self._window_ns / 1e9
 
     def headers(self, policy_name: str = "default") -> dict[str, str]:
         """The fields of an HTTP answer: RateLimit-Policy and RateLimit, and Retry-After on a refusal.

@@ -157,7 +157,8 @@ cdef class SharedRateLimiter:
             raise InvalidType("a SharedRateLimiter is initialised once")
         checked = checked_quotas(quotas)
         size = checked_slots(slots)
-        now = checked_clock(clock)()
+        real_clock = checked_clock(clock)
+        now = real_clock()
         if not ps_shared_supported():
             raise SharedFileError("a compiled shared limiter needs a processor that swaps 16 bytes at once;"
                                   " PENSTOCK_IMPL=py does without")
@@ -170,7 +171,7 @@ cdef class SharedRateLimiter:
         self.mapped = True
         self._quotas = checked
         self._path = path
-        self._clock = clock
+        self._clock = None if clock is None else real_clock
         self.most = min(quota.burst for quota in checked)
         self.table.cells = <ps_shared_cell *>(<char *>self.memory.buf + <size_t>HEADER_BYTES)
         self.table.turned_away = <counter *>(<char *>self.memory.buf + <size_t>TURNED_AWAY_AT)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Lock
 from typing import Final
 
-from penstock.clock import NANOSECONDS, Clock, checked_clock
+from penstock.clock import Clock, checked_clock
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit.quota import Quota, checked_units
 
@@ -153,7 +153,7 @@ class SlidingWindow:
             log = self._log
             wait = self._wait(log, elapsed, n)
             if self._log is log:
-                return wait / NANOSECONDS
+                return wait / 1e9  # a float, as C divides
 
     def refund(self, n: int = 1, /) -> None:
         """Takes back the newest `n` units, or all that there are.

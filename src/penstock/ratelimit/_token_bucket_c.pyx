@@ -77,7 +77,7 @@ cdef class TokenBucket:
         cdef ps_pace pace
         pace.speed, pace.token, pace.depth, missing = checked_pace(rate, capacity, initial)
         real_clock = checked_clock(clock)
-        self._clock = clock
+        self._clock = None if clock is None else real_clock
         pace.epoch = self.now()
         self.describe(rate, capacity)
         ps_token_bucket_init(&self.bucket, pace, missing)

@@ -78,7 +78,8 @@ cdef class SlidingWindowCounter:
         quota = Quota(limit, period)
         window.limit = quota.limit
         window.period = quota.period_ns
-        checked_clock(clock)
+        if clock is not None:
+            clock = checked_clock(clock)
         window.epoch = ps_monotonic_ns() if clock is None else clock()
         with cython.critical_section(self):
             self.window = window

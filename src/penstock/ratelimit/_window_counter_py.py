@@ -3,7 +3,7 @@
 from datetime import timedelta
 from threading import Lock
 
-from penstock.clock import NANOSECONDS, Clock, checked_clock
+from penstock.clock import Clock, checked_clock
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._sliding_window_py import MAX_MOMENT
 from penstock.ratelimit.quota import Quota, checked_units
@@ -119,7 +119,7 @@ class SlidingWindowCounter:
         """
         checked_units(n, self._limit)
         elapsed = self._elapsed()
-        return self._wait(self._counts, elapsed, n) / NANOSECONDS
+        return self._wait(self._counts, elapsed, n) / 1e9  # a float, as C divides
 
     def refund(self, n: int = 1, /) -> None:
         """Takes back up to `n` units of the present window.
