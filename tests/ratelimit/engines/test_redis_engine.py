@@ -1002,6 +1002,37 @@ async def test_closed_limiter_says_so(server):
             await call("key")
 
 
+async def test_calls_under_way_end_before_the_connections_close(own_server):
+    limits = limiter("5/h", nodes=own_server.url)
+    await limits.allow("a")
+    own_server.freeze()
+    try:
+        call = asyncio.ensure_future(limits.check("a"))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(limits.aclose())
+        _, still = await asyncio.wait([call, closing], timeout=0.05)
+        assert still == {call, closing}
+    finally:
+        own_server.thaw()
+    assert (await call).remaining == 3
+    await closing
+    assert calls(own_server) == 2  # and one that had no script, as the first of them
+    pool = limits._nodes[0]._client.connection_pool
+    assert not any(each.is_connected for each in pool._available_connections)
+
+
+async def test_tasks_that_wait_for_one_lease_get_theirs_before_the_end(server):
+    limits = limiter("100/h", nodes=server.url, lease=3)
+    waiting = [asyncio.ensure_future(limits.allow("a", 3)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await limits.aclose()
+    assert all(task.done() for task in waiting)
+    assert [task.result() for task in waiting] == [True] * 5
+    fresh = limiter("100/h", nodes=server.url)
+    assert (await fresh.peek("a")).count == 15
+    await fresh.aclose()
+
+
 def test_fields_of_scripts_stay_integers_that_lua_can_hold():
     quotas = [Quota((1 << 30) - 35, float(1 << 29), burst=1 << 30), Quota(999_999_937, 86_400)]
     for made in (TokenBuckets(quotas), CounterPairs([Quota((1 << 30) - 35, float(1 << 29))])):

@@ -325,7 +325,8 @@ class RedisRateLimiter:
         if self._closed:
             return
         self._closed = True
-        await gather(*self._requests, return_exceptions=True)
+        while self._requests:  # who has waited for one may need another
+            await gather(*self._requests, return_exceptions=True)
         try:
             await self._return_leases()
         finally:
@@ -448,9 +449,9 @@ class RedisRateLimiter:
         leases, self._leases = self._leases, OrderedDict()
         for name, lease in leases.items():
             if lease.units and now < lease.expires_at:
+                units, lease.units = lease.units, 0  # so nobody who still waits takes them meanwhile
                 try:
-                    moment = self._algorithm.moment(lease.reply)
-                    await self._run(name, "refund", (lease.units,), moment)
+                    await self._run(name, "refund", (units,), self._algorithm.moment(lease.reply))
                 except RateLimiterUnavailable:
                     continue  # they refill; a node that has failed is not asked for the next one
 

@@ -101,6 +101,8 @@ class Node:
         self._pause_ns = round(pause * NANOSECONDS)
         self._clock = clock
         self._single = False  # whether a call is under way on its own
+        self._under_way = 0  # calls
+        self._ended: Future[None] | None = None  # done when none is, for aclose()
         self._waiting: deque[tuple[Command, Future[Any]]] = deque()
         self._writer: Task[None] | None = None  # while there are some that wait, or are under way together
         self._failed: str | None = None
@@ -130,7 +132,10 @@ class Node:
         await self._bounded(None, key, ())
 
     async def aclose(self) -> None:
-        """Lets calls that are under way together end, and closes the client if it is ours."""
+        """Lets calls that are under way end, and closes the client if it is ours."""
+        if self._under_way:
+            self._ended = get_running_loop().create_future()
+            await self._ended  # without its connection a call would be made again, over a new one
         if self._writer is not None:
             await gather(self._writer, return_exceptions=True)
         if self._owned:
@@ -138,6 +143,15 @@ class Node:
 
     async def _bounded(self, script: Script | None, key: bytes, arguments: Sequence[bytes]) -> Any:
         self._enter()
+        self._under_way += 1
+        try:
+            return await self._in_time(script, key, arguments)
+        finally:
+            self._under_way -= 1
+            if not self._under_way and self._ended is not None and not self._ended.done():
+                self._ended.set_result(None)
+
+    async def _in_time(self, script: Script | None, key: bytes, arguments: Sequence[bytes]) -> Any:
         try:
             async with timeout(self._timeout):
                 answer = await self._ask(script, key, arguments)
