@@ -27,6 +27,17 @@ async def test_silent_pipe_does_not_stop_the_event_loop():
         os.close(reading)
 
 
+async def test_file_without_end_or_line_does_not_stop_the_event_loop():
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    first = asyncio.ensure_future(anext(read_lines(endless, 100)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    os.close(endless)
+
+
 async def test_reader_that_leaves_a_silent_pipe_leaves_nothing_registered():
     reading, writing = os.pipe()
     first = asyncio.ensure_future(anext(read_lines(reading, 100)))

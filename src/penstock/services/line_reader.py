@@ -83,6 +83,7 @@ async def _read_when_ready(fd: int) -> bytes:
     try:
         loop.add_reader(fd, _set_ready, ready)
     except (PermissionError, NotImplementedError):  # epoll refuses regular files: they are always ready
+        await asyncio.sleep(0)  # some never end, as /dev/zero: Ctrl-C and others get their turn
         return os.read(fd, CHUNK_BYTES)
     try:
         await ready
