@@ -81,6 +81,12 @@ def test_window_below_a_second_is_rounded_up(RateLimitResult):
     assert fields == {"RateLimit-Policy": '"default";q=1;w=1', "RateLimit": '"default";r=1;t=0'}
 
 
+def test_fields_hold_no_integer_that_rfc_9651_does_not_know(RateLimitResult):
+    most = 10**15 - 1
+    fields = RateLimitResult(True, most + 1, most + 1).headers()
+    assert fields == {"RateLimit-Policy": f'"default";q={most};w=1', "RateLimit": f'"default";r={most};t=0'}
+
+
 @pytest.mark.parametrize(
     ("name", "quoted"),
     [

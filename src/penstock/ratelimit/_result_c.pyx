@@ -77,7 +77,8 @@ cdef class RateLimitResult:
             policy_name: what the policy is called, printable ASCII.
 
         Returns:
-            Field names and values; seconds are rounded up, Retry-After to at least 1.
+            Field names and values; seconds are rounded up, Retry-After to at least 1. Units above 10**15 - 1,
+            the most that a field can hold, are told as that.
 
         Raises:
             ValueError: policy_name holds other characters.

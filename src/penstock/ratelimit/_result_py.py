@@ -11,6 +11,7 @@ from penstock.ratelimit.quota import shown
 __all__ = ["RateLimitResult"]
 
 MAX_INTEGER = (1 << 63) - 1  # of units and nanoseconds: what the compiled twin holds
+MAX_FIELD = 999_999_999_999_999  # what an integer of RFC 9651 may be
 
 Fields = tuple[bool, int, int, int, int, int]
 """allowed, limit and remaining, and in nanoseconds retry_after, reset_after and window."""
@@ -55,8 +56,8 @@ def headers(result: "RateLimitResult", policy_name: str) -> dict[str, str]:
         raise InvalidValue(f"policy_name must be printable ASCII, got {policy_name!r}")
     name = policy_name.replace("\\", "\\\\").replace('"', '\\"')
     fields = {
-        "RateLimit-Policy": f'"{name}";q={result.limit};w={ceil(result.window)}',
-        "RateLimit": f'"{name}";r={result.remaining};t={ceil(result.reset_after)}',
+        "RateLimit-Policy": f'"{name}";q={min(result.limit, MAX_FIELD)};w={ceil(result.window)}',
+        "RateLimit": f'"{name}";r={min(result.remaining, MAX_FIELD)};t={ceil(result.reset_after)}',
     }
     if not result.allowed:
         fields["Retry-After"] = str(max(1, ceil(result.retry_after)))
@@ -138,7 +139,8 @@ class RateLimitResult:
             policy_name: what the policy is called, printable ASCII.
 
         Returns:
-            Field names and values; seconds are rounded up, Retry-After to at least 1.
+            Field names and values; seconds are rounded up, Retry-After to at least 1. Units above 10**15 - 1,
+            the most that a field can hold, are told as that.
 
         Raises:
             ValueError: policy_name holds other characters.
