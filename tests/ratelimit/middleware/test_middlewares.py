@@ -233,6 +233,14 @@ async def test_limit_of_a_method_holds_for_that_method_and_of_get_for_head(site,
     assert [sum(each.used.values()) for each in (posts, gets, limiter)] == [1, 2, 1]
 
 
+async def test_limit_of_a_method_holds_however_the_client_spells_it(site, limiter, RateLimitResult):
+    posts = Units(RateLimitResult)
+    await site.serve(limiter, routes={"POST /login": posts})
+    for method in ("POST", "post", "Post"):
+        await site.ask(method, "/login")
+    assert (sum(posts.used.values()), sum(limiter.used.values())) == (2, 0)
+
+
 async def test_only_routes_are_limited_without_a_common_limiter(site, limiter):
     await site.serve(None, routes={"/login": limiter})
     assert [(await site.ask()).status for _ in range(4)] == [200] * 4

@@ -214,7 +214,7 @@ class RequestLimits(Generic[R]):
             return self._rule
         rules, route = self._rules, self._reader.route(request)
         if self._rules_have_methods:
-            method = self._reader.method(request)
+            method = self._reader.method(request).upper()  # frameworks may take `post` for POST
             for name in (f"{method} {route}", f"GET {route}") if method == "HEAD" else (f"{method} {route}",):
                 if name in rules:
                     return rules[name]
