@@ -218,6 +218,17 @@ async def test_what_cannot_be_done_is_refused_with_what_to_do_and_exit_2(
     assert "Traceback" not in err
 
 
+async def test_closed_standard_input_is_said_so():
+    command = 'exec "$@" <&-'
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", command, "sh", *LIMIT, "-", "--rate", "5"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out, err) == (2, b"", b"Error: standard input is closed.\n")
+
+
 @pytest.mark.parametrize(
     ("text", "per_second"),
     [

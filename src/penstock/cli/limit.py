@@ -19,6 +19,7 @@ from penstock.cli.results import (
     drawn,
     exit_by,
     is_regular,
+    opened,
     ran_to_its_end,
     refuse_file_named_twice,
     results_options,
@@ -185,8 +186,7 @@ def command(
             *written,
             screen.show,
         ]  # in this order: what is on the screen is in the files
-        fd = files.enter_context(click.open_file(file, "rb")).fileno()
-        return call_on_screen(fd, sinks, pace, settings, flow, screen)
+        return call_on_screen(opened(files, file), sinks, pace, settings, flow, screen)
 
     interrupted = not ran_to_its_end(work)
     if not summary.total and not interrupted:

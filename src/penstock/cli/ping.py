@@ -13,6 +13,7 @@ from penstock.cli.results import (
     drawn,
     exit_by,
     is_regular,
+    opened,
     ran_to_its_end,
     refuse_file_named_twice,
     results_options,
@@ -100,7 +101,7 @@ def command(
     def work(files: ExitStack) -> Coroutine[Any, Any, None]:
         written = sinks_of(files, (CsvReport, csv_path), (JsonReport, json_path))
         sinks = [outcomes.add, *written, screen.show]  # in this order: what is on the screen is in the files
-        fd = None if urls_file is None else files.enter_context(click.open_file(urls_file, "rb")).fileno()
+        fd = None if urls_file is None else opened(files, urls_file)
         return ping_on_screen(urls, fd, sinks, settings, screen)
 
     started = time.monotonic()

@@ -21,6 +21,7 @@ __all__ = [
     "drawn",
     "exit_by",
     "is_regular",
+    "opened",
     "ran_to_its_end",
     "refuse_file_named_twice",
     "results_options",
@@ -78,6 +79,18 @@ def sinks_of(
             files.enter_context(rows)
             sinks.append(rows.write)
     return sinks
+
+
+def opened(files: ExitStack, path: str) -> int:
+    """The descriptor of a file that is open for reading until the stack ends; of standard input for `-`.
+
+    Raises:
+        ClickException: standard input is closed.
+        OSError: the file cannot be opened.
+    """
+    if path == "-" and sys.stdin is None:
+        raise cannot_go_on("standard input is closed.")
+    return files.enter_context(click.open_file(path, "rb")).fileno()
 
 
 def is_regular(path: str) -> bool:
