@@ -61,6 +61,13 @@ def run_in_virtual_time(
         return runner.run(main)
 
 
+def run_once(loop: asyncio.AbstractEventLoop) -> None:
+    """What is ready, and whatever that makes ready, without any time passing."""
+    for _ in range(5):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+
 def virtual_time() -> Any:
     """A fixture that runs a coroutine on a loop of the fixture `clock`."""
 

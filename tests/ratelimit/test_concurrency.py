@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from penstock import PenstockError
 from penstock.clock import NANOSECONDS, ManualClock
 from penstock.ratelimit import ConcurrencyLimiter, LimiterFull, NotAcquired
-from virtual_time import VirtualTimeLoop, run_in_virtual_time, virtual_time
+from virtual_time import VirtualTimeLoop, run_in_virtual_time, run_once, virtual_time
 
 virtual = virtual_time()
 
@@ -20,12 +20,6 @@ virtual = virtual_time()
 @pytest.fixture
 def clock():
     return ManualClock(now=5 * NANOSECONDS)
-
-
-def run_once(loop):
-    for _ in range(5):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def test_no_more_than_the_limit_get_a_slot():
@@ -280,6 +274,7 @@ def test_waiter_of_a_closed_loop_does_not_keep_the_slot(clock):
     [
         ((0,), {}, "limit must be >= 1 and <= 1073741824, got 0"),
         ((-1,), {}, "limit must be >= 1 and <= 1073741824, got -1"),
+        ((10**5000,), {}, "limit must be >= 1 and <= 1073741824, got an int of 16610 bits"),
         ((1,), {"max_waiting": -1}, "max_waiting must be >= 0 and <= 1073741824, got -1"),
     ],
 )

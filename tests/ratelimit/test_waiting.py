@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from penstock.clock import NANOSECONDS, ManualClock, monotonic_ns
 from penstock.ratelimit._waiting import InUse, ThreadWaker
 from twins import both_twins, load
-from virtual_time import VirtualTimeLoop, run_in_virtual_time, virtual_time
+from virtual_time import VirtualTimeLoop, run_in_virtual_time, run_once, virtual_time
 
 MODULE = "penstock.ratelimit.token_bucket"
 TokenBucket = both_twins(MODULE)
@@ -29,13 +29,6 @@ virtual = virtual_time()
 @pytest.fixture
 def clock():
     return ManualClock(now=5 * NANOSECONDS)
-
-
-def run_once(loop):
-    """What is ready, and whatever that makes ready, without any time passing."""
-    for _ in range(5):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def test_what_is_there_is_acquired_without_a_wait(TokenBucket, clock, virtual):
