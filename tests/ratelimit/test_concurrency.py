@@ -288,6 +288,8 @@ def test_what_is_no_int_is_refused():
         ConcurrencyLimiter(1.5)
     with pytest.raises(TypeError, match="limit must be an int, got bool"):
         ConcurrencyLimiter(1).set_limit(True)
+    with pytest.raises(PenstockError, match="or None, got an int of 16610 bits"):
+        ConcurrencyLimiter(1).acquire(-(10**5000))
     with pytest.raises(ValueError, match="timeout must be >= 0 seconds or None, got nan"):
         ConcurrencyLimiter(1).acquire(math.nan)
 

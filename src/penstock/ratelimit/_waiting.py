@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.ratelimit.quota import shown
 
 __all__ = [
     "MAX_WAITING",
@@ -37,7 +38,7 @@ def checked_timeout(timeout: float | None) -> int | None:
     if not isinstance(timeout, (int, float)):
         raise InvalidType(f"timeout must be a number of seconds or None, got {type(timeout).__name__}")
     if not timeout >= 0:
-        raise InvalidValue(f"timeout must be >= 0 seconds or None, got {timeout!r}")
+        raise InvalidValue(f"timeout must be >= 0 seconds or None, got {shown(timeout)}")
     return None if timeout >= MAX_TIMEOUT // NANOSECONDS else round(timeout * NANOSECONDS)
 
 

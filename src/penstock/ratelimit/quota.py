@@ -173,8 +173,8 @@ def checked_units(n: object, limit: int) -> int:
     return n
 
 
-def whole(name: str, value: object, least: int = 1) -> int:
-    """`value`, an int from `least` to MAX_UNITS.
+def whole(name: str, value: object, least: int = 1, most: int = MAX_UNITS) -> int:
+    """`value`, an int from `least` to `most`.
 
     Raises:
         ValueError: it is out of that range.
@@ -182,8 +182,8 @@ def whole(name: str, value: object, least: int = 1) -> int:
     """
     if type(value) is not int:
         raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
-    if not least <= value <= MAX_UNITS:
-        raise InvalidValue(f"{name} must be >= {least} and <= {MAX_UNITS}, got {shown(value)}")
+    if not least <= value <= most:
+        raise InvalidValue(f"{name} must be >= {least} and <= {most}, got {shown(value)}")
     return value
 
 

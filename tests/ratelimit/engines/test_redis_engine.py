@@ -932,6 +932,8 @@ async def test_acquire_sleeps_as_long_as_it_is_told(server, monkeypatch):
         ({"on_error": "ignore"}, ValueError, "on_error must be 'allow', 'refuse' or 'raise', got 'ignore'"),
         ({"timeout": 0}, ValueError, "timeout must be >= 1e-06 and <= 3600 seconds, got 0"),
         ({"timeout": float("nan")}, ValueError, "timeout must be .* got nan"),
+        ({"timeout": 10**5000}, ValueError, "timeout must be .* got an int of 16610 bits"),
+        ({"lease": 10**5000}, ValueError, "lease must be .* got an int of 16610 bits"),
         ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, got str"),
         ({"retry_node_after": -1}, ValueError, "retry_node_after must be"),
         ({"lease": 6}, ValueError, "lease must be >= 0 and <= 5, got 6"),
@@ -984,6 +986,8 @@ async def test_bad_calls_are_refused_without_a_round_trip(arguments, error, mess
         for call in (limits.allow, limits.check, limits.refund, limits.acquire):
             with pytest.raises(error, match=message):
                 await call(*arguments)
+        with pytest.raises(ValueError, match="timeout must be >= 0 seconds or None, got nan"):
+            await limits.acquire("key", timeout=float("nan"))
         assert limits.stats().asked == limits.stats().round_trips == 0
 
 

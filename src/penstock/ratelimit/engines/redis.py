@@ -4,21 +4,22 @@ from asyncio import CancelledError, Task, create_task, gather, shield, sleep
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, NamedTuple, Self
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.ratelimit._waiting import checked_timeout
 from penstock.ratelimit.engines.redis_node import Client, Node, nodes_of
 from penstock.ratelimit.engines.redis_scripts import ALGORITHMS, Algorithm, Operation, Reply
 from penstock.ratelimit.errors import RateLimiterUnavailable
-from penstock.ratelimit.quota import Quota, checked_quotas, checked_units
+from penstock.ratelimit.quota import Quota, checked_quotas, checked_units, shown, whole
 from penstock.ratelimit.result import RateLimitResult
 
 __all__ = ["LimiterClosed", "RateLimiterUnavailable", "RedisRateLimiter", "RedisStats"]
 
 MAX_KEY = 1024  # bytes
 MAX_PREFIX = 256  # bytes
+LEAST_SECONDS = 1e-6
 MAX_SECONDS = 3600.0
 LEAST_SLEEP = 0.001  # seconds
 
@@ -288,15 +289,14 @@ class RedisRateLimiter:
         Args:
             key: as in allow().
             n: as in allow().
-            timeout: seconds, 0 to 3600; None to wait as long as it takes, also for a server that is down
-                if on_error is "refuse".
+            timeout: seconds to wait at most; 0 for not at all, None for no end, also for a server that is
+                down if on_error is "refuse".
 
         Returns:
             Whether they are taken. False as soon as it is known that they will not be there in time.
         """
-        deadline = None
-        if timeout is not None:
-            deadline = self._clock() + round(NANOSECONDS * seconds("timeout", timeout, least=0.0))
+        patience = checked_timeout(timeout)
+        deadline = None if patience is None else self._clock() + patience
         while not (result := await self.check(key, n)).allowed:
             pause = max(result.retry_after, LEAST_SLEEP)
             if deadline is not None and self._clock() + pause * NANOSECONDS > deadline:
@@ -511,19 +511,12 @@ def checked_prefix(prefix: object) -> bytes:
     return prefix.encode()
 
 
-def seconds(name: str, value: object, *, least: float = 0.000_001) -> float:
-    """A number of seconds, at least `least` and at most an hour."""
+def seconds(name: str, value: object) -> float:
+    """A number of seconds, at least a microsecond and at most an hour."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidType(f"{name} must be a number of seconds, got {type(value).__name__}")
-    if not isfinite(value) or not least <= value <= MAX_SECONDS:
-        raise InvalidValue(f"{name} must be >= {least:g} and <= {MAX_SECONDS:g} seconds, got {value!r}")
+    if not LEAST_SECONDS <= value <= MAX_SECONDS:  # nan is neither
+        raise InvalidValue(
+            f"{name} must be >= {LEAST_SECONDS:g} and <= {MAX_SECONDS:g} seconds, got {shown(value)}"
+        )
     return float(value)
-
-
-def whole(name: str, value: object, least: int, most: int) -> int:
-    """An int from `least` to `most`."""
-    if type(value) is not int:
-        raise InvalidType(f"{name} must be an int, got {type(value).__name__}")
-    if not least <= value <= most:
-        raise InvalidValue(f"{name} must be >= {least} and <= {most}, got {value}")
-    return value
