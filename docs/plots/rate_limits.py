@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -21,8 +22,7 @@ ALGORITHMS = {  # name -> colour, told apart with any eyesight, on white and on 
 GREY = "#7A7A7A"  # as far from white as from the black of the dark theme
 FAINT = "#7A7A7A59"
 
-STYLE = {
-    "savefig.transparent": True,
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.size": 10,
@@ -86,8 +86,7 @@ def draw_marks(axes: Axes, groups: list[Moments], start: float, until: float) ->
         axes.eventplot(passed, lineoffsets=row, linelengths=0.62, linewidths=1.4, colors=colour)
         for group in groups:
             count = len(set(group) & set(passed))
-            middle = (group[0] + group[-1]) / 2
-            axes.text(middle, row - 0.38, count, color=colour, ha="center", fontweight="bold")
+            axes.text(group[0], row - 0.38, str(count), color=colour, fontweight="bold")
     axes.set_yticks(range(len(ALGORITHMS)), list(ALGORITHMS))
     for label, colour in zip(axes.get_yticklabels(), ALGORITHMS.values(), strict=True):
         label.set_color(colour)
