@@ -90,7 +90,7 @@ async def test_bad_file_is_refused_before_anything_is_sent(server, listed, tmp_p
     code, out, err = await limit(path, "--rate", "5", "--csv", tmp_path / "csv")
     assert (code, out) == (2, "")
     assert f"{path}:2: not a URL to call: holds a space or a control character, got 'no url'" in err
-    assert f"{path}:3: a request must be a URL or a JSON object: Object contains unknown field `verb`" in err
+    assert f"{path}:3: not a request to send: Object contains unknown field `verb`" in err
     assert not server.requests
     assert not (tmp_path / "csv").exists()
 

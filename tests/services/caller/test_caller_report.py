@@ -104,6 +104,12 @@ def test_slow_answers_are_told_from_a_busy_processor(computing, verdict):
     )
 
 
+def test_bad_line_is_shown_whole_on_a_narrow_screen():
+    why = "bad line: not a request to send: Object contains unknown field `verb`, got '{\"verb\": 1}'"
+    bad = Call(3, "", "", "", 0, 0.0, 0.0, GOOD.began_at, None, 0, 0, why)
+    assert line_of(bad, 80).plain.endswith(f"line 3  {why}")
+
+
 @pytest.mark.parametrize(
     ("number", "words"), [(0, "0"), (0.05, "0.05"), (4.984, "4.98"), (12345.6, "12,346")]
 )

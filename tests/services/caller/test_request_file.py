@@ -85,7 +85,7 @@ def test_numbers_of_a_body_keep_their_digits():
         ("http://x/\0", "holds a space or a control character, got 'http://x/\\x00'"),
         ("http:///path", "not a URL to call: no host"),
         ("[1]", "not a URL to call: must start with"),
-        ('{"url": "http://x/"', "a request must be a URL or a JSON object: Input data was truncated"),
+        ('{"url": "http://x/"', "not a request to send: Input data was truncated"),
         ("{}", "Object missing required field `url`"),
         ('{"url": "http://x/", "verb": "GET"}', "Object contains unknown field `verb`"),
         ('{"url": 7}', "Expected `str`, got `int` - at `$.url`"),
@@ -98,7 +98,7 @@ def test_numbers_of_a_body_keep_their_digits():
         ('{"url": "http://x/", "headers": {"Transfer-Encoding": "chunked"}}', "follows from the body"),
         ('{"url": "http://x/", "id": "a\\nb"}', "id must be <= 200 printable characters, got 'a\\nb'"),
         ('{"url": "http://x/", "id": true}', "Expected `int | str`, got `bool`"),
-        ('{"url": "http://x/", "body": "\\ud800"}', "a request must be a URL or a JSON object"),
+        ('{"url": "http://x/", "body": "\\ud800"}', "not a request to send"),
         ('{"url": "http://x/", "body": ' + "[" * 9_000 + "]" * 9_000 + "}", "it is nested too deep"),
     ],
 )

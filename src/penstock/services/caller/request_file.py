@@ -155,7 +155,7 @@ def decoded(text: bytes, kind: type[Value], line: Line) -> Value:
         why = one_line(str(error), 200)
     except RecursionError:
         why = "it is nested too deep"
-    raise InvalidRequest(f"a request must be a URL or a JSON object: {why}, got {shown(line.text)}")
+    raise InvalidRequest(f"not a request to send: {why}, got {shown(line.text)}")
 
 
 def target_of(url: str) -> URL:

@@ -53,10 +53,12 @@ def line_of(call: Call, width: int | None = None) -> Text:
 
     Args:
         call: what to show.
-        width: cells to fit into, where the URL gives way first; None for all of it.
+        width: cells to fit into, where the URL gives way first; None for all of it. A bad line is shown
+            whole: what is wrong with it stands at its end, and perhaps in no file.
     """
-    asked = f"{call.method} {call.url}" if call.method else f"line {call.line}"
-    return result_line(asked, call, width)
+    if not call.method:
+        return result_line(f"line {call.line}", call, None)
+    return result_line(f"{call.method} {call.url}", call, width)
 
 
 def conclusion(pace: Pace, flow: Flow, summary: Summary) -> list[str]:
