@@ -43,7 +43,7 @@ class Screen(LiveScreen):
         self.out.print()
         self.out.print(outcome_table(self._summary))
         for line in conclusion(self._pace, self._flow, self._summary):
-            self.out.print(line, soft_wrap=True)
+            self.out.print(line, soft_wrap=not self.out.is_terminal)  # a terminal wraps within words
         if interrupted:
             self.out.print("Interrupted: what was in progress has no row.")
 
