@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import penstock
+from penstock.cli import main
 from penstock.cli.program import name_and_version, program
 
 
@@ -40,6 +41,16 @@ def test_folder_with_a_blank_is_quoted(installed, monkeypatch):
     (path / "penstock").touch(mode=0o755)
     monkeypatch.setattr(sys, "argv", [str(path / "penstock")])
     assert program() == f"'{path}/penstock'"
+
+
+def test_ctrl_c_while_a_command_is_imported_is_exit_130(monkeypatch, capfd):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("penstock.cli.import_module", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["limit", "requests.txt"])
+    assert (ended.value.code, *capfd.readouterr()) == (130, "", "")
 
 
 def test_version_says_which_twins_run():

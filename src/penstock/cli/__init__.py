@@ -1,11 +1,12 @@
 """The `penstock` command line: one module a command, imported when the command is used."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 import penstock
-from penstock.cli.program import name_and_version
+from penstock.cli.program import INTERRUPTED, name_and_version
 
 __all__ = ["main"]
 
@@ -30,6 +31,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(COMMANDS[cmd_name]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; Ctrl-C ends it as it ends others, also while it is still being imported."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would say 1, which means that something failed
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(
