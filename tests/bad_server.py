@@ -102,6 +102,8 @@ class BadServer:
                     await writer.drain()
             case ["no-gzip"]:
                 answer(writer, headers="Content-Encoding: gzip\r\n", body=b"this is not gzip")
+            case ["status-000"]:
+                writer.write(b"HTTP/1.1 000 Because\r\nContent-Length: 0\r\n\r\n")
             case ["garbage"]:
                 writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\x00\xff\r\n\r\n")
             case _:

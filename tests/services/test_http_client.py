@@ -1,6 +1,7 @@
 """Why there is no answer, in plain words, and when to ask again."""
 
 import errno
+import socket
 from datetime import UTC, datetime
 
 import aiohttp
@@ -20,6 +21,7 @@ NOON = datetime(2025, 1, 25, 12, tzinfo=UTC)
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "connection refused"),
         (aiohttp.ClientOSError(errno.EPIPE, "x"), "connection reset"),
         (OSError(errno.EADDRNOTAVAIL, "x"), "cannot assign requested address"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "name not resolved"),
         (OSError("no number"), "OSError: no number"),
         (aiohttp.ServerDisconnectedError(), "connection closed without an answer"),
         (aiohttp.ClientPayloadError("x"), "answer cut short"),

@@ -91,6 +91,8 @@ async def attempt(
             status, retry_after = response.status, response.headers.get("Retry-After")
     except Exception as error:
         return failure(error, timeout)
+    if status < 100:  # 0 would look like no answer, and tell no reason
+        return Answer(error="not a valid HTTP answer", may_pass=True)
     if status != 429 and status < 500:
         return Answer(status, size=size)
     wait = retry_after_seconds(retry_after, now()) or 0.0

@@ -39,6 +39,8 @@ def reason_of(error: BaseException | None) -> str:
             return "answer cut short"
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "not a valid HTTP answer"
+        case OSError(errno=int(number)) if number < 0:  # of getaddrinfo, for an address that is none here
+            return "name not resolved"
         case OSError(errno=int(number)):
             return ERRNO_WORDS.get(number) or os.strerror(number).lower()
         case TimeoutError():

@@ -125,6 +125,7 @@ async def test_every_method_works_without_a_body(echo, caller, method):
         ("/short", "answer cut short"),
         ("/bad-chunk", "not a valid HTTP answer"),
         ("/garbage", "not a valid HTTP answer"),
+        ("/status-000", "not a valid HTTP answer"),
         ("/endless-head", "not a valid HTTP answer"),
     ],
 )

@@ -72,6 +72,7 @@ async def test_every_status_is_an_answer_and_no_error(server, prober, status):
         ("/short", "answer cut short"),
         ("/bad-chunk", "not a valid HTTP answer"),
         ("/garbage", "not a valid HTTP answer"),
+        ("/status-000", "not a valid HTTP answer"),
         ("/endless-head", "not a valid HTTP answer"),
         ("/loop", f"more than {MAX_REDIRECTS} redirects"),
         ("/away", "redirected to what is no http URL: ftp://127.0.0.1/"),
