@@ -887,6 +887,37 @@ async def test_units_of_a_cancelled_task_go_to_the_others(own_server):
         assert await second
 
 
+@pytest.mark.parametrize("answered", [False, True])
+async def test_units_that_a_cancelled_task_had_held_are_lost_in_their_time(own_server, answered):
+    clock = ManualClock()
+    options = {"nodes": own_server.url, "clock": clock, "lease": 10, "lease_time": 10}
+    async with limiter("100/day", **options) as limits:
+        assert await limits.allow("key", 7)  # 3 are left until 10 s
+        clock.advance(8)
+        own_server.freeze()
+        try:
+            task = asyncio.create_task(limits.allow("key", 5))
+            await eventually(lambda: limits._leases[b"key"].request is not None)
+            lease = limits._leases[b"key"]
+            if answered:  # the reply is there, and the task has not heard of it
+                lease.request.task.add_done_callback(lambda _: task.cancel())
+            else:
+                task.cancel()
+                await asyncio.wait([task])
+        finally:
+            own_server.thaw()
+        await eventually(lambda: lease.request is None)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert lease.units == 13
+        clock.advance(1)
+        assert await limits.allow("key", 1)
+        assert lease.units == 12
+        clock.advance(2)
+        assert await limits.allow("key", 1)
+        assert lease.units == 9
+
+
 async def test_failure_of_a_lease_request_follows_on_error():
     async with limiter("10/hour", nodes=DEAD, lease=5, on_error="allow") as limits:
         assert all(await asyncio.gather(*(limits.allow("key") for _ in range(10))))

@@ -67,17 +67,19 @@ class LeaseRequest:
     Attributes:
         n: units that the task needs which asks.
         held: units of the lease that it brings along, so that it needs `n - held` more.
+        held_until: nanoseconds at which these are lost.
         orphaned: whether it was cancelled, so that its units go into the lease.
         task: ends with the reply of the server.
     """
 
-    __slots__ = ("held", "n", "orphaned", "task")
+    __slots__ = ("held", "held_until", "n", "orphaned", "task")
 
     task: Task[Reply]
 
-    def __init__(self, n: int, held: int) -> None:
+    def __init__(self, n: int, held: int, held_until: int) -> None:
         self.n = n
         self.held = held
+        self.held_until = held_until
         self.orphaned = False
 
 
@@ -418,7 +420,7 @@ class RedisRateLimiter:
         return lease
 
     def _request(self, name: bytes, lease: Lease, n: int) -> LeaseRequest:
-        request = LeaseRequest(n, lease.units)
+        request = LeaseRequest(n, lease.units, lease.expires_at)
         lease.units = 0
         request.task = create_task(self._renew(name, lease, request))
         lease.request = request
@@ -439,9 +441,11 @@ class RedisRateLimiter:
         if not reply[0]:
             lease.units += request.held
             return reply
-        lease.units += reply[0] if request.orphaned else reply[0] + request.held - request.n
+        lease.units += reply[0] + request.held - (0 if request.orphaned else request.n)
         lease.reply = reply
         lease.expires_at = sent_at + self._lease_ns
+        if request.orphaned:
+            expire_with_held(request, lease)
         return reply
 
     async def _return_leases(self) -> None:
@@ -462,6 +466,13 @@ def abandon(request: LeaseRequest, lease: Lease) -> None:
         request.orphaned = True
     elif not request.task.cancelled() and request.task.exception() is None and request.task.result()[0]:
         lease.units += request.n
+        expire_with_held(request, lease)
+
+
+def expire_with_held(request: LeaseRequest, lease: Lease) -> None:
+    """Lets no unit that the request has brought back outlive its time, and so none of the lease."""
+    if request.held:
+        lease.expires_at = min(lease.expires_at, request.held_until)
 
 
 def look_at_exception(task: Task[Reply]) -> None:
