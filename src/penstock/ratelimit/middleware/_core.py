@@ -300,7 +300,8 @@ class SeldomWarning:
         self._next_at = now + SECONDS_BETWEEN_LOG_LINES * NANOSECONDS
         unsaid, self._unsaid = self._unsaid, 0
         reason = " ".join(str(error).split())[:200]  # one line, whatever a key may hold
-        log.warning("%s: %s: %s; %d more since the last line", what, type(error).__name__, reason, unsaid)
+        others = f"; {unsaid} more since the last line" if unsaid else ""
+        log.warning("%s: %s: %s%s", what, type(error).__name__, reason, others)
 
 
 # Options
