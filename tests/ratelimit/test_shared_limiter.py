@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from penstock import PenstockError
 from penstock.clock import NANOSECONDS, ManualClock
 from penstock.ratelimit import _shared_file as shared_file
-from penstock.ratelimit._shared_limiter_py import window_of
+from penstock.ratelimit._quotas import numbers_of
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.shared_limiter import SharedFileError
 from twins import both_twins, load
@@ -449,7 +449,7 @@ def test_no_stretch_of_time_gets_more_than_rate_and_burst_allow(impl, rate, burs
 
 
 def test_window_of_a_quota_is_what_its_burst_takes_to_come_back():
-    assert window_of(Quota(10, burst=5)) == NANOSECONDS // 2
+    assert numbers_of(Quota(10, burst=5), "token_bucket").window_ns == NANOSECONDS // 2
 
 
 # --- threads and processes ---

@@ -117,7 +117,7 @@ class TokenBucketRule(Rule):
         self.speed, self.token, self.depth = numbers.speed, numbers.token, numbers.depth
 
     def take(self, state: int, now: int, n: int) -> int | None:
-        tick = self._tick(now)
+        tick = self.tick(now)
         then = max(state, tick) + n * self.token
         return None if then - tick > self.depth else then
 
@@ -128,22 +128,23 @@ class TokenBucketRule(Rule):
         return self._until(state, now, self.depth)
 
     def remaining(self, state: int, now: int) -> int:
-        missing = max(state - self._tick(now), 0)
+        missing = max(state - self.tick(now), 0)
         return max(self.depth - missing, 0) // self.token
 
     def refund(self, state: int, now: int, n: int) -> int:
-        tick = self._tick(now)
+        tick = self.tick(now)
         return max(state - n * self.token, tick) if state > tick else state
 
     def _until(self, full_at: int, now: int, cost: int) -> int:
-        tick = self._tick(now)
+        tick = self.tick(now)
         due = max(full_at, tick) + cost - self.depth
         return 0 if due <= tick else -(-(due << SPEED_BITS) // self.speed) - self._elapsed(now)
 
     def _elapsed(self, now: int) -> int:
         return min(max(now - self.epoch, 0), MAX_ELAPSED)
 
-    def _tick(self, now: int) -> int:
+    def tick(self, now: int) -> int:
+        """The tick of clock `now`."""
         return self._elapsed(now) * self.speed >> SPEED_BITS
 
 

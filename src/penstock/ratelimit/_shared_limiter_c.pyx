@@ -15,6 +15,7 @@ from os import close as close_file
 from penstock.clock import checked_clock
 from penstock.errors import InvalidType
 from penstock.ratelimit._batch import checked_batch, note_index
+from penstock.ratelimit._quotas import numbers_of
 from penstock.ratelimit._shared_file import (
     HEADER_BYTES,
     TURNED_AWAY_AT,
@@ -26,7 +27,6 @@ from penstock.ratelimit._shared_limiter_py import (
     SharedStats,
     closed,
     encoded,
-    paces_of,
 )
 from penstock.ratelimit.quota import checked_quotas, checked_units
 
@@ -164,7 +164,7 @@ cdef class SharedRateLimiter:
                                   " PENSTOCK_IMPL=py does without")
         file = open_shared_file(path, checked, size, compiled=True, own_clock=clock is not None, epoch=now)
         close_file(file.fd)  # the mapping does not need it
-        paces = paces_of(checked, file.epoch)
+        numbers = [numbers_of(quota, "token_bucket") for quota in checked]
         if self.mapped:  # by the clock, or another thread
             raise InvalidType("a SharedRateLimiter is initialised once")
         PyObject_GetBuffer(file.memory, &self.memory, PyBUF_WRITABLE)
@@ -177,11 +177,11 @@ cdef class SharedRateLimiter:
         self.table.turned_away = <counter *>(<char *>self.memory.buf + <size_t>TURNED_AWAY_AT)
         self.table.slots = size
         memcpy(self.table.secret, PyBytes_AS_STRING(file.secret), sizeof(self.table.secret))
-        self.table.quotas = <uint32_t>len(paces)
-        for i, pace in enumerate(paces):
-            self.table.paces[<int>i] = ps_pace(pace.speed, pace.token, pace.depth, pace.epoch)
-            self.limits[<int>i] = pace.limit
-            self.windows[<int>i] = pace.window
+        self.table.quotas = <uint32_t>len(numbers)
+        for i, each in enumerate(numbers):
+            self.table.paces[<int>i] = ps_pace(each.speed, each.token, each.depth, file.epoch)
+            self.limits[<int>i] = each.limit
+            self.windows[<int>i] = each.window_ns
 
     def __dealloc__(self):
         if self.mapped:

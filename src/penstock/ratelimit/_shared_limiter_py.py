@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakSet
 
-from penstock.clock import NANOSECONDS, Clock, checked_clock
+from penstock.clock import Clock, checked_clock
 from penstock.errors import InvalidType
 from penstock.ratelimit._batch import checked_batch, note_index
+from penstock.ratelimit._quotas import TokenBucketRule, numbers_of
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._shared_file import (
     BUCKET,
@@ -28,7 +29,6 @@ from penstock.ratelimit._shared_file import (
     file_locks,
     open_shared_file,
 )
-from penstock.ratelimit._token_bucket_py import MAX_ELAPSED, SPEED_BITS, checked_pace
 from penstock.ratelimit.quota import Quota, checked_quotas, checked_units
 
 if TYPE_CHECKING:
@@ -57,42 +57,6 @@ class SharedStats(NamedTuple):
     """Keys that have taken something which has not come back yet."""
     turned_away: int
     """Requests of new keys that were refused because every slot that they may have was live."""
-
-
-class Pace(NamedTuple):
-    """One quota in ticks, as csrc/token_bucket.h defines them."""
-
-    speed: int
-    token: int
-    depth: int
-    epoch: int
-    limit: int
-    window: int
-
-    def tick(self, now: int) -> int:
-        """The tick of clock `now`."""
-        return min(max(now - self.epoch, 0), MAX_ELAPSED) * self.speed >> SPEED_BITS
-
-    def wait(self, full_at: int, now: int, cost: int) -> int:
-        """Nanoseconds until `cost` ticks are there."""
-        tick = self.tick(now)
-        due = max(full_at, tick) + cost - self.depth
-        if due <= tick:
-            return 0
-        return -(-(due << SPEED_BITS) // self.speed) - min(max(now - self.epoch, 0), MAX_ELAPSED)
-
-
-def paces_of(quotas: Sequence[Quota], epoch: int) -> tuple[Pace, ...]:
-    """The paces of quotas whose tick 0 is clock `epoch`."""
-    return tuple(
-        Pace(*checked_pace(quota.rate, quota.burst, None)[:3], epoch, quota.burst, window_of(quota))
-        for quota in quotas
-    )
-
-
-def window_of(quota: Quota) -> int:
-    """Nanoseconds in which all that a quota allows at once comes back."""
-    return round(quota.burst / quota.rate * NANOSECONDS)
 
 
 def encoded(key: object) -> tuple[int, bytes]:
@@ -179,9 +143,9 @@ class SharedRateLimiter:
         "_locks",
         "_memory",
         "_most",
-        "_paces",
         "_path",
         "_quotas",
+        "_rules",
         "_secret",
         "_slots",
         "_turn",
@@ -195,7 +159,7 @@ class SharedRateLimiter:
         slots: int = 65_536,
         clock: Clock | None = None,
     ) -> None:
-        if hasattr(self, "_paces"):
+        if hasattr(self, "_rules"):
             raise InvalidType("a SharedRateLimiter is initialised once")
         checked = checked_quotas(quotas)
         size = checked_slots(slots)
@@ -214,7 +178,8 @@ class SharedRateLimiter:
         self._depth = 0  # decisions under way, one in another by a signal handler
         self._turn = 0  # decisions that were begun
         self._closed = False
-        self._paces = paces_of(checked, file.epoch)
+        numbers = [numbers_of(quota, "token_bucket") for quota in checked]
+        self._rules = tuple(TokenBucketRule(each, file.epoch) for each in numbers)
         OPEN.add(self)
 
     def __repr__(self) -> str:
@@ -335,10 +300,8 @@ class SharedRateLimiter:
                 if index is None:
                     return
                 slot = self._slot(index)
-                for i, pace in enumerate(self._paces):
-                    tick = pace.tick(now)
-                    if slot[2 * i + 1] > tick:
-                        slot[2 * i + 1] = max(slot[2 * i + 1] - cost * pace.token, tick)
+                for i, rule in enumerate(self._rules):
+                    slot[2 * i + 1] = rule.refund(slot[2 * i + 1], now, cost)
                 data = memoryview(array("Q", slot))
                 if self._turn == turn:
                     self._words[index : index + len(slot)] = data
@@ -487,15 +450,15 @@ class SharedRateLimiter:
 
     def _window(self, place: tuple[int, int, int]) -> list[int]:
         """Where the slots of a window begin, in words."""
-        step = 2 * len(self._paces)
+        step = 2 * len(self._rules)
         start = HEADER_BYTES // 8
         return [start + (first + i) * step for first in place[:2] for i in range(BUCKET)]
 
     def _members(self) -> list[int]:
         """Where the slots that have an owner begin, in words."""
         start = HEADER_BYTES // 8
-        owners = self._words[start :: 2 * len(self._paces)].tolist()
-        return [start + i * 2 * len(self._paces) for i, owner in enumerate(owners) if owner & STATE == MEMBER]
+        owners = self._words[start :: 2 * len(self._rules)].tolist()
+        return [start + i * 2 * len(self._rules) for i, owner in enumerate(owners) if owner & STATE == MEMBER]
 
     def _find(self, place: tuple[int, int, int]) -> int | None:
         """Where the slot of a key begins, in words."""
@@ -509,7 +472,7 @@ class SharedRateLimiter:
 
     def _slot(self, index: int) -> list[int]:
         """Owner and moment of each cell; a cell of an earlier owner counts as full."""
-        words = self._words[index : index + 2 * len(self._paces)].tolist()
+        words = self._words[index : index + 2 * len(self._rules)].tolist()
         for i in range(0, len(words), 2):
             words[i + 1] = min(words[i + 1], LAST_MOMENT) if words[i] == words[0] else 0
             words[i] = words[0]
@@ -517,7 +480,7 @@ class SharedRateLimiter:
 
     def _idle(self, index: int, now: int) -> bool:
         moments = self._slot(index)[1::2]
-        return all(full_at < pace.tick(now) for full_at, pace in zip(moments, self._paces, strict=True))
+        return all(full_at < rule.tick(now) for full_at, rule in zip(moments, self._rules, strict=True))
 
     def _free(self, place: tuple[int, int, int], now: int) -> int | None:
         """Where the first slot begins that the key may have."""
@@ -580,15 +543,14 @@ class SharedRateLimiter:
         """A slot with full buckets for the key of `tag`, in place of what is at `index`."""
         generation = (self._words[index] & GENERATION) + 4
         owner = tag | (4 if generation > GENERATION else generation) | MEMBER
-        return [word for pace in self._paces for word in (owner, pace.tick(now))]
+        return [word for rule in self._rules for word in (owner, rule.tick(now))]
 
     def _charge(self, slot: list[int], now: int, n: int) -> bool:
         """Moves the moments of a slot on by `n` units, all or none."""
         charged = []
-        for pace, full_at in zip(self._paces, slot[1::2], strict=True):
-            tick = pace.tick(now)
-            then = max(full_at, tick) + n * pace.token
-            if then - tick > pace.depth:
+        for rule, full_at in zip(self._rules, slot[1::2], strict=True):
+            then = rule.take(full_at, now, n)
+            if then is None:
                 return False
             charged.append(then)
         slot[1::2] = charged
@@ -602,7 +564,7 @@ class SharedRateLimiter:
             index = self._find(place)
             if index is None:
                 room = 0 if self._free(place, now) is not None else self._room(place, now)
-                return room == 0, None if room else [0] * len(self._paces), now, room
+                return room == 0, None if room else [0] * len(self._rules), now, room
             moments = self._slot(index)[1::2]
             allowed = self._charge(self._slot(index), now, n)
             return allowed, moments, now, 0
@@ -613,8 +575,8 @@ class SharedRateLimiter:
         """Nanoseconds until the key can have a slot."""
         waits = (
             max(
-                pace.wait(full_at, now, pace.depth)
-                for pace, full_at in zip(self._paces, self._slot(index)[1::2], strict=True)
+                rule.reset(full_at, now)
+                for rule, full_at in zip(self._rules, self._slot(index)[1::2], strict=True)
             )
             for index in self._window(place)
         )
@@ -623,23 +585,18 @@ class SharedRateLimiter:
     def _result(
         self, allowed: bool, moments: list[int] | None, now: int, room: int, n: int
     ) -> RateLimitResult:
-        if moments is None:
-            return turned_away(self._paces[0].limit, room, self._paces[0].window)
+        if moments is None:  # a newcomer for whom there is no slot
+            return result_of(False, self._rules[0].limit, 0, room, room, self._rules[0].window_ns)
         tightest = None
-        for pace, full_at in zip(self._paces, moments, strict=True):
-            retry = 0 if allowed else pace.wait(full_at, now, n * pace.token)
-            remaining = max(pace.depth - max(full_at - pace.tick(now), 0), 0) // pace.token
+        for rule, full_at in zip(self._rules, moments, strict=True):
+            retry = 0 if allowed else rule.wait(full_at, now, n)
+            remaining = rule.remaining(full_at, now)
             order = (-retry, remaining)
             if tightest is None or order < tightest[0]:
-                tightest = (order, pace, remaining, retry, pace.wait(full_at, now, pace.depth))
+                tightest = (order, rule, remaining, retry, rule.reset(full_at, now))
         assert tightest is not None
-        _, pace, remaining, retry, reset = tightest
-        return result_of(allowed, pace.limit, remaining, retry, reset, pace.window)
-
-
-def turned_away(limit: int, room: int, window: int) -> RateLimitResult:
-    """The result of a newcomer for whom there is no slot."""
-    return result_of(False, limit, 0, room, room, window)
+        _, rule, remaining, retry, reset = tightest
+        return result_of(allowed, rule.limit, remaining, retry, reset, rule.window_ns)
 
 
 OPEN: "WeakSet[SharedRateLimiter]" = WeakSet()

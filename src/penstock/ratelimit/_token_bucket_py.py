@@ -222,9 +222,7 @@ class TokenBucket:
             with self._lock:
                 if self._pace is pace:
                     seen = self._full_at
-                    full_at = (
-                        seen if seen > tick else tick
-                    ) + cost  # no max: after a call other code may run
+                    full_at = (seen if seen > tick else tick) + cost  # no max(): a call lets other code run
                     if full_at - tick > depth:
                         return False
                     self._full_at = full_at

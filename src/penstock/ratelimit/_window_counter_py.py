@@ -202,9 +202,7 @@ class SlidingWindowCounter:
         return result_of(
             allowed,
             self._limit,
-            max(
-                self._limit - current - weighed, 0
-            ),  # a clock that goes back makes the last window weigh more
+            max(self._limit - current - weighed, 0),  # below 0: the last window weighs more after a step back
             0 if allowed else self._wait(counts, elapsed, n),
             (number + windows) * self._period_ns - elapsed if windows else 0,
             self._period_ns,
