@@ -63,7 +63,7 @@ CONTESTANTS = {
     "penstock, pure Python": lambda: PurePythonRateLimiter(f"{PLENTY}/second").allow,
     "rust-py-rate-limit (fixed window)": rust,
     "throttled-py (token bucket)": of_throttled,
-    "pyrate-limiter (log)": of_pyrate,
+    "pyrate-limiter (log of 1,000, then refuses)": of_pyrate,
     "limits (fixed window)": of_limits,
 }
 
