@@ -1,6 +1,10 @@
 """What a shared limiter promises, on both twins: of its calls, among processes, and of its file."""
 
+import asyncio
 import contextlib
+import gc
+import inspect
+import itertools
 import json
 import os
 import pickle
@@ -12,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,12 +30,15 @@ from penstock import PenstockError
 from penstock.clock import NANOSECONDS, ManualClock
 from penstock.ratelimit import _shared_file as shared_file
 from penstock.ratelimit._quotas import numbers_of
+from penstock.ratelimit.errors import RateLimitExceeded
 from penstock.ratelimit.quota import Quota
 from penstock.ratelimit.shared_limiter import SharedFileError
 from twins import both_twins, load
+from virtual_time import run_in_virtual_time, virtual_time
 
 MODULE = "penstock.ratelimit.shared_limiter"
 SharedRateLimiter = both_twins(MODULE)
+virtual = virtual_time()
 
 STORM = Path(__file__).parents[1] / "shared_storm.py"
 both_impls = pytest.mark.parametrize("impl", ["c", "py"])
@@ -635,6 +644,348 @@ SharedRateLimiter("5/hour", path=sys.argv[2], slots=64)
             break
     assert after > 10
     assert survived == 2
+
+
+# --- waiting ---
+
+
+def test_acquire_takes_what_is_there_and_does_not_wait_with_timeout_zero(limiter):
+    assert limiter.acquire("ann", 2)
+    assert limiter.acquire("ann", timeout=0)
+    assert not limiter.acquire("ann", timeout=0)
+    assert limiter.peek("ann").remaining == 0
+    assert limiter.allow("bob")
+
+
+def test_acquire_blocks_a_thread_until_its_units_are_there(SharedRateLimiter, path):
+    limiter = SharedRateLimiter("200/second; burst=1", path=path, slots=64)
+    start = time.monotonic()
+    assert all(limiter.acquire("ann", timeout=30) for _ in range(6))
+    assert time.monotonic() - start >= 5 / 200
+
+
+def test_those_who_wait_are_served_in_order_and_when_they_are_due(limiter, clock, virtual):
+    async def main():
+        start = clock()
+        assert limiter.allow("ann", 3)
+        served = []
+
+        async def wait(name):
+            assert await limiter.acquire_async("ann")
+            served.append((name, clock() - start))
+
+        await asyncio.gather(*(wait(name) for name in range(4)))
+        return served
+
+    third = NANOSECONDS // 3 + 1  # the first nanosecond at which a third of a second is over
+    due = [third, 2 * third - 1, NANOSECONDS, NANOSECONDS + third]
+    assert virtual(main()) == list(enumerate(due))
+
+
+def test_key_that_somebody_waits_for_is_refused_to_others(limiter, clock, virtual):
+    async def main():
+        limiter.allow("ann", 2)
+        waiting = asyncio.create_task(limiter.acquire_async("ann", 3))
+        await asyncio.sleep(0)
+        assert limiter.retry_after("ann") > 0  # one is there
+        for result in (limiter.check("ann"), limiter.peek("ann")):
+            assert not result
+            assert result.remaining == 1
+            assert result.retry_after > 0
+        assert not limiter.allow("ann")
+        assert limiter.allow_many(["ann", b"ann", "bob"]).tolist() == [False, True, True]
+        assert await waiting
+        clock.advance(1)
+        assert drain(limiter, "ann") == 3
+
+    virtual(main())
+
+
+def test_line_is_of_the_key_and_not_of_its_class_or_bytes(limiter, virtual):
+    class Name(str):
+        __slots__ = ()
+        __hash__ = None
+
+    async def main():
+        for key in ("ann", 1):
+            limiter.allow(key, 2)
+        tasks = [asyncio.create_task(limiter.acquire_async(key, 3)) for key in (Name("ann"), True)]
+        await asyncio.sleep(0)
+        assert not limiter.allow("ann")
+        assert not limiter.allow(1)
+        assert limiter.allow(b"ann")
+        assert limiter.allow("1")
+        assert await asyncio.gather(*tasks) == [True, True]
+
+    virtual(main())
+
+
+def test_wait_that_is_too_long_is_refused_at_once_and_takes_nothing(limiter, clock, virtual):
+    async def main():
+        limiter.allow("ann", 3)
+        before = clock()
+        assert not await limiter.acquire_async("ann", 3, timeout=0.9)
+        assert clock() == before
+        assert await limiter.acquire_async("ann", 3, timeout=1)
+        assert clock() == before + NANOSECONDS
+
+    virtual(main())
+
+
+def test_cancelled_wait_takes_nothing_and_lets_the_next_one_go(limiter, clock, virtual):
+    async def main():
+        limiter.allow("ann", 2)
+        start = clock()
+        first = asyncio.create_task(limiter.acquire_async("ann", 3))
+        second = asyncio.create_task(limiter.acquire_async("ann"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second
+        assert clock() == start
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    virtual(main())
+
+
+def test_who_waits_asks_again_when_another_process_was_faster(SharedRateLimiter, path, clock, virtual):
+    ours, theirs = (SharedRateLimiter("2/second", path=path, slots=64, clock=clock) for _ in range(2))
+
+    async def main():
+        start = clock()
+        ours.allow("ann", 2)
+        waiting = asyncio.create_task(ours.acquire_async("ann"))
+        await asyncio.sleep(0.1)
+        clock.advance(0.45)  # 0.55 s: it is due, and has not woken up yet
+        assert theirs.allow("ann")
+        assert await waiting
+        return clock() - start
+
+    assert virtual(main()) == NANOSECONDS
+
+
+def test_several_quotas_are_waited_for_together(SharedRateLimiter, path, clock, virtual):
+    limiter = SharedRateLimiter("2/second", "3/minute", path=path, slots=64, clock=clock)
+
+    async def main():
+        start = clock()
+        return [(await limiter.acquire_async("ann"), (clock() - start) / NANOSECONDS) for _ in range(4)]
+
+    served = virtual(main())
+    assert [taken for taken, _ in served] == [True] * 4
+    assert [when for _, when in served] == pytest.approx([0, 0, 0.5, 20], abs=1e-8)
+
+
+def test_newcomer_waits_for_a_slot(SharedRateLimiter, path, clock, virtual):
+    limiter = SharedRateLimiter("3/second", path=path, slots=32, clock=clock)
+    assert limiter.allow_many(range(32), 3).all()
+
+    async def main():
+        start = clock()
+        assert not await limiter.acquire_async("ann", timeout=0.5)
+        assert await limiter.acquire_async("ann", 3)
+        return clock() - start
+
+    assert NANOSECONDS <= virtual(main()) <= NANOSECONDS + 10**6
+    assert len(limiter) == 1
+
+
+def test_who_wakes_late_is_charged_then_for_others_may_have_had_what_ran_over(SharedRateLimiter, path, clock):
+    limiter = SharedRateLimiter("1/second", path=path, slots=64, clock=clock)
+    late = iter([3 * NANOSECONDS // 10])
+    told = []
+
+    async def wait():
+        assert await limiter.acquire_async("ann")
+        told.append(clock())
+
+    async def main():
+        await asyncio.gather(wait(), wait(), wait())
+
+    start = clock()
+    run_in_virtual_time(main(), clock, lambda: next(late, 0))
+    assert [moment - start for moment in told] == [0, 1_300_000_000, 2_300_000_000]
+
+
+@both_impls
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 10**8)), min_size=3, max_size=15),
+    st.lists(st.integers(0, 10**9), min_size=1, max_size=10),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_stretch_of_time_gets_more_however_late_those_who_wait_wake_up(impl, rate, burst, requests, late):
+    """Two processes, one waiting and one asking; moments are those at which a caller is told."""
+    clock = ManualClock(now=NANOSECONDS)
+    lateness = itertools.cycle(late)
+    admitted = []
+
+    async def main(ours, theirs):
+        async def wait():
+            assert await ours.acquire_async("ann")
+            admitted.append(clock())
+
+        tasks = []
+        for kind, pause in requests:
+            await asyncio.sleep(pause / NANOSECONDS)
+            if kind:
+                tasks.append(asyncio.create_task(wait()))
+            elif theirs.allow("ann"):
+                admitted.append(clock())
+        await asyncio.gather(*tasks)
+
+    with tempfile.TemporaryDirectory() as folder:
+        twin = load(MODULE, impl)
+        ours, theirs = (
+            twin(Quota(rate, burst=burst), path=f"{folder}/it", slots=32, clock=clock) for _ in range(2)
+        )
+        with ours, theirs:
+            run_in_virtual_time(main(ours, theirs), clock, lambda: next(lateness))
+    for i, first in enumerate(admitted):
+        for j in range(i, len(admitted)):
+            allowed = burst + Fraction(rate * (admitted[j] - first), NANOSECONDS) + Fraction(1, 1000)
+            assert j - i + 1 <= allowed
+
+
+def test_close_raises_to_all_who_wait_at_once(limiter, clock, virtual):
+    async def main():
+        limiter.allow_many(["ann", "bob"], 3)
+        before = clock()
+        waiting = [
+            asyncio.create_task(limiter.acquire_async(key, timeout=timeout))
+            for key in ("ann", "bob")
+            for timeout in (None, None, 100)
+        ]
+        await asyncio.sleep(0)
+        limiter.close()
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert clock() == before
+        with pytest.raises(SharedFileError, match="the limiter is closed"):
+            await limiter.acquire_async("ann")
+        return errors
+
+    errors = virtual(main())
+    assert [type(error) for error in errors] == [SharedFileError] * 6
+    assert all(str(error) == f"{limiter.path}: the limiter is closed" for error in errors)
+    with pytest.raises(SharedFileError, match="the limiter is closed"):
+        limiter.acquire("ann", timeout=0)
+
+
+def test_close_raises_to_threads_that_wait(SharedRateLimiter, path):
+    limiter = SharedRateLimiter("1/day", path=path, slots=64)
+    limiter.allow("ann")
+    errors = []
+
+    def wait():
+        try:
+            limiter.acquire("ann")
+        except SharedFileError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while limiter._waiting().by_key == {} or len(next(iter(limiter._waiting().by_key.values()))) < 3:
+        time.sleep(0.001)
+    limiter.close()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert errors == [f"{path}: the limiter is closed"] * 3
+
+
+def test_impossible_waits_are_refused_and_hold_nobody_up(limiter):
+    limiter.allow("ann", 2)
+    for timeout in (-1, float("nan")):
+        with pytest.raises(ValueError, match="timeout must be >= 0 seconds or None"):
+            limiter.acquire("ann", timeout=timeout)
+        with pytest.raises(ValueError, match="timeout must be >= 0 seconds or None"):
+            asyncio.run(limiter.acquire_async("ann", timeout=timeout))
+    with pytest.raises(ValueError, match="n must be >= 1 and <= limit 3, got 4"):
+        limiter.acquire("ann", 4)
+    with pytest.raises(ValueError, match="n must be >= 1 and <= limit 3, got an int of"):
+        limiter.acquire("ann", 10**5000)
+    with pytest.raises(TypeError, match="key must be a str, bytes or an int, got NoneType"):
+        asyncio.run(limiter.acquire_async(None))
+    assert limiter.allow("ann")
+
+
+@both_impls
+def test_child_does_not_stand_behind_those_who_wait_in_its_parent(impl, path):
+    code = f"""
+import sys, threading, time
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from ratelimit.test_shared_limiter import in_child
+from penstock.ratelimit._shared_limiter_{impl} import SharedRateLimiter
+
+limiter = SharedRateLimiter("5/day", path={str(path)!r}, slots=64)
+assert limiter.allow("ann", 2)
+threading.Thread(target=limiter.acquire, args=("ann", 5), daemon=True).start()
+while limiter.retry_after("ann") == 0:
+    time.sleep(0.001)
+assert not limiter.allow("ann")
+assert in_child(lambda: sum(limiter.allow("ann") for _ in range(5))) == 3
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@both_impls
+def test_limiter_that_was_waited_for_is_collected(impl, path):
+    limiter = load(MODULE, impl)("1/day", path=path, slots=64)
+    limiter.allow("ann")
+    assert not limiter.acquire("ann", timeout=0.001)
+    gone = weakref.ref(limiter)
+    del limiter
+    gc.collect()
+    assert gone() is None
+
+
+# --- decorator ---
+
+
+def test_decorated_function_raises_when_it_is_limited(limiter):
+    @limiter.limit(lambda user: user, n=2)
+    def greet(user):
+        return f"hello {user}"
+
+    assert greet("ann") == "hello ann"
+    with pytest.raises(RateLimitExceeded, match="for 'ann'") as refused:
+        greet("ann")
+    assert refused.value.retry_after == pytest.approx(1 / 3)
+    assert greet("bob") == "hello bob"
+
+
+def test_decorated_coroutine_function_stays_one_and_may_wait(limiter, clock, virtual):
+    @limiter.limit("ann", n=3, on_limited="wait")
+    async def fetch(value):
+        return value, clock()
+
+    @limiter.limit("ann")
+    async def hasty():
+        raise AssertionError("must not be called")
+
+    async def main():
+        first, second = await fetch(1), await fetch(2)
+        assert (first[0], second[0]) == (1, 2)
+        assert second[1] - first[1] == NANOSECONDS
+        with pytest.raises(RateLimitExceeded):
+            await hasty()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
+        assert asyncio.iscoroutinefunction(fetch)
+    assert inspect.iscoroutinefunction(fetch)
+    assert inspect.iscoroutinefunction(hasty)
+    virtual(main())
+
+
+def test_impossible_decorations_are_refused_before_any_call(limiter):
+    with pytest.raises(ValueError, match="on_limited must be raise or wait, got 'drop'"):
+        limiter.limit(on_limited="drop")
+    with pytest.raises(ValueError, match="n must be >= 1 and <= limit 3, got 4"):
+        limiter.limit(n=4)
+    with pytest.raises(TypeError, match="key must be a str, bytes or an int, got tuple"):
+        limiter.limit(("ann",))
 
 
 # --- the file ---

@@ -54,7 +54,7 @@ class Line:
             after how many nanoseconds more they may be there. `at` can lie in the past and never goes back.
             What it raises is raised to whoever stands first, who leaves. Called without a lock, by one at
             a time.
-        clock: returns int nanoseconds.
+        clock: returns int nanoseconds. What it raises is raised to whoever reads it, who leaves.
         max_waiting: how many may stand in it; one more gets LimiterFull.
     """
 
@@ -121,6 +121,14 @@ class Line:
                 await waker.wait(left)
         finally:
             self._leave(place)
+
+    def wake_all(self) -> None:
+        """Has everybody who stands here read the clock again, which may raise by now."""
+        with entered(self._lock):
+            places = list(self._places)
+        self._settle()
+        for place in places:
+            place.waker.wake()
 
     def _join(self, place: Place) -> bool:
         with entered(self._lock):

@@ -25,19 +25,22 @@ class Lines:
         limiter: asked with `_take_at` by whoever stands first.
         clock: returns int nanoseconds.
         max_keys: keys that may be waited for at once; for one more LimiterFull is raised.
+
+    Attributes:
+        by_key: the lines; empty when nobody waits. It stays the same dict.
     """
 
-    __slots__ = ("_clock", "_limiter", "_lines", "_max_keys")
+    __slots__ = ("_clock", "_limiter", "_max_keys", "by_key")
 
     def __init__(self, limiter: Takes, clock: Clock, max_keys: int) -> None:
         self._limiter = limiter
         self._clock = clock
         self._max_keys = max_keys
-        self._lines: dict[Hashable, Line] = {}
+        self.by_key: dict[Hashable, Line] = {}
 
     def stand(self, key: Hashable) -> bool:
         """Whether somebody waits for `key`."""
-        line = self._lines.get(key)
+        line = self.by_key.get(key)
         return line is not None and len(line) > 0
 
     def acquire(self, key: Hashable, n: int, timeout: float | None) -> bool:
@@ -62,22 +65,27 @@ class Lines:
             if taken is not None:
                 return taken
 
+    def wake_all(self) -> None:
+        """Has everybody who waits read the clock again, which may raise by now."""
+        for line in self.by_key.copy().values():
+            line.wake_all()
+
     def _line_of(self, key: Hashable) -> Line:
-        line = self._lines.get(key)
+        line = self.by_key.get(key)
         if line is not None and not line.ended:
             return line
         if line is not None:
             self._forget(key, line)
-        elif len(self._lines) >= self._max_keys:
+        elif len(self.by_key) >= self._max_keys:
             raise LimiterFull(f"at most {self._max_keys} keys may be waited for at once")
         limiter = self._limiter
         new = Line(lambda n, at: limiter._take_at(key, n, at), self._clock, max_waiting=MAX_WAITING)
-        return self._lines.setdefault(key, new)
+        return self.by_key.setdefault(key, new)
 
     def _forget(self, key: Hashable, line: Line) -> None:
         """Drops a line that has ended."""
-        if not line.ended or self._lines.get(key) is not line:
+        if not line.ended or self.by_key.get(key) is not line:
             return
-        popped = self._lines.pop(key, None)
+        popped = self.by_key.pop(key, None)
         if popped is not None and popped is not line:  # another thread has just begun a new one
-            self._lines.setdefault(key, popped)
+            self.by_key.setdefault(key, popped)

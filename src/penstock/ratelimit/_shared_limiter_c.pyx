@@ -4,6 +4,7 @@ The kernel waits for nobody, so calls need no lock here either. The memory stays
 deallocated, when no call can be under way: close() only turns later calls away.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -16,6 +17,8 @@ from penstock.clock import checked_clock
 from penstock.errors import InvalidType
 from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._quotas import numbers_of
+from penstock.ratelimit._decorator import limited
+from penstock.ratelimit._lines import Lines
 from penstock.ratelimit._shared_file import (
     HEADER_BYTES,
     TURNED_AWAY_AT,
@@ -24,10 +27,15 @@ from penstock.ratelimit._shared_file import (
     open_shared_file,
 )
 from penstock.ratelimit._shared_limiter_py import (
+    OPEN,
+    PAUSE,
     SharedStats,
+    acquired,
+    checked_fixed,
     closed,
     encoded,
 )
+from penstock.ratelimit._waiting import checked_timeout
 from penstock.ratelimit.quota import checked_quotas, checked_units
 
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
@@ -108,6 +116,14 @@ cdef uint64_t BYTES = 2
 cdef int ATTEMPTS = 1000  # to move in: one fails only when the key was moved out again at once
 
 
+cdef RateLimitResult behind_line(RateLimitResult result):
+    """Of a key that somebody waits for: whoever does not wait is refused, for a moment at least."""
+    if not result._allowed:
+        return result
+    return result_of(
+        False, result._limit, result._remaining, 1, max(result._reset_ns, 1), result._window_ns)
+
+
 cdef class SharedRateLimiter:
     """SharedRateLimiter(*quotas, path, slots=65536, clock=None)\n--\n
     Limits for each key that several processes of one host share exactly, through one file.
@@ -150,6 +166,7 @@ cdef class SharedRateLimiter:
     cdef Py_buffer memory  # a view, which keeps the file mapped
     cdef bint mapped, closed
     cdef object _quotas, _path, _clock
+    cdef object lines  # Lines, None as long as nobody has waited
     cdef object __weakref__
 
     def __init__(self, *quotas, path, slots=65_536, clock=None):
@@ -233,6 +250,8 @@ cdef class SharedRateLimiter:
         cdef ps_shared_trace trace
         cdef int64_t cost = self.cost_of(n), now
         cdef ps_shared_key place = self.located(key)
+        if self.is_awaited(key):
+            return False
         now = self.now()
         return self.take(place, cost, &now, &trace) == PS_SHARED_ALLOWED
 
@@ -255,6 +274,8 @@ cdef class SharedRateLimiter:
         cdef ps_shared_trace trace
         cdef int64_t cost = self.cost_of(n), now
         cdef ps_shared_key place = self.located(key)
+        if self.is_awaited(key):
+            return behind_line(self.read(place, cost))
         now = self.now()
         cdef ps_shared_answer answer = self.take(place, cost, &now, &trace)
         return self.result(answer, place, cost, now, &trace)
@@ -266,7 +287,8 @@ cdef class SharedRateLimiter:
             TypeError: key is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        return self.read(self.located(key), 1)
+        cdef RateLimitResult found = self.read(self.located(key), 1)
+        return behind_line(found) if self.is_awaited(key) else found
 
     def retry_after(self, key, n=1, /):
         """Seconds until `key` could take `n` units if nobody takes any until then; takes none.
@@ -284,7 +306,8 @@ cdef class SharedRateLimiter:
             SharedFileError: the limiter is closed.
         """
         cdef int64_t cost = self.cost_of(n)
-        return self.read(self.located(key), cost).retry_after
+        cdef RateLimitResult found = self.read(self.located(key), cost)
+        return (behind_line(found) if self.is_awaited(key) else found).retry_after
 
     def refund(self, key, n=1, /):
         """Gives `n` units back to `key`; it never has more than its burst.
@@ -301,6 +324,48 @@ cdef class SharedRateLimiter:
         cdef int64_t cost = self.cost_of(n)
         cdef ps_shared_key place = self.located(key)
         ps_shared_refund(&self.table, place, self.now(), cost)
+
+    def acquire(self, key, n=1, /, *, timeout=None):
+        """Waits until `n` units of `key` are there, and takes them; blocks the thread.
+
+        First come, first served for each key within this limiter: while somebody waits, `allow` and `check`
+        are refused for that key. Among processes it is whoever asks first when the units are there.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+            timeout: seconds to wait at most; 0 for not at all, None for no end.
+
+        Returns:
+            True: taken. False: not within `timeout`, nothing is taken.
+
+        Raises:
+            ValueError: n or timeout is out of its range.
+            TypeError: key, n or timeout is of a wrong type.
+            LimiterFull: too many wait: 1,000,000 for a key, or for as many keys as there are slots.
+            SharedFileError: the limiter is closed, or was closed meanwhile.
+        """
+        checked_timeout(timeout)
+        return self.allow(key, n) or self._waiting().acquire(encoded(key), n, timeout)
+
+    def acquire_async(self, key, n=1, /, *, timeout=None):
+        """As `acquire`, while other tasks run. A cancelled wait takes nothing and lets the next one go.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+            timeout: seconds to wait at most; 0 for not at all, None for no end.
+
+        Returns:
+            To be awaited. True: taken. False: not within `timeout`, nothing is taken.
+
+        Raises:
+            ValueError: n or timeout is out of its range.
+            TypeError: key, n or timeout is of a wrong type.
+            LimiterFull: too many wait: 1,000,000 for a key, or for as many keys as there are slots.
+            SharedFileError: the limiter is closed, or was closed meanwhile.
+        """
+        return acquired(self, key, n, timeout)
 
     def reset(self, key, /):
         """Forgets what `key` has taken.
@@ -343,12 +408,30 @@ cdef class SharedRateLimiter:
             for key in <tuple>batch:
                 place = self.located(key)
                 now = began
-                allowed[i] = self.take(place, cost, &now, &trace) == PS_SHARED_ALLOWED
+                allowed[i] = not self.is_awaited(key) and self.take(place, cost, &now, &trace) == PS_SHARED_ALLOWED
                 i += 1
         except BaseException as error:
             note_index(error, i)
             raise
         return answers
+
+    def limit(self, key=None, *, n=1, on_limited="raise"):
+        """Decorates a function, or a coroutine function, so that each call takes `n` units first.
+
+        Args:
+            key: a str, bytes or an int; or a function of the call's arguments that returns one; None for the
+                function's own name.
+            n: units that a call takes, 1 to the smallest burst.
+            on_limited: `raise` raises RateLimitExceeded; `wait` waits as `acquire` and `acquire_async` do.
+
+        Returns:
+            The decorator.
+
+        Raises:
+            ValueError: on_limited or n is none that there is.
+            TypeError: key or n is of a wrong type.
+        """
+        return limited(self, checked_fixed(key), checked_units(n, self.most), on_limited)
 
     def sweep(self):
         """Empties the slots of keys that have all their tokens back. Needed by nobody: newcomers take them.
@@ -376,10 +459,66 @@ cdef class SharedRateLimiter:
     def close(self):
         """Ends the use of the file here; every later call but this raises SharedFileError.
 
-        Other processes are not concerned, not even one that was forked off or that forked this one off. The
-        file stays.
+        So do at once the calls of those who wait. Other processes are not concerned, not even one that was
+        forked off or that forked this one off. The file stays.
         """
         self.closed = True
+        if self.lines is not None:
+            self.lines.wake_all()
+
+    # --- waiting: lines are of this process, and their keys as encoded() has them ---
+
+    cdef inline bint is_awaited(self, key) except -1:
+        """Whether somebody waits for the key, who then is to have what comes next."""
+        return self.lines is not None and self.stands(key)
+
+    cdef bint stands(self, key) except -1:
+        lines = self.lines
+        if lines is None or not lines.by_key or not lines.stand(encoded(key)):
+            return False
+        self.require_open()
+        return True
+
+    @cython.critical_section
+    def _waiting(self):
+        if self.lines is None:
+            made = Lines(self, self._now_if_open, self.table.slots)
+            OPEN.add(self)
+            if self.lines is None:
+                self.lines = made
+        return self.lines
+
+    def _now_if_open(self):
+        return self.now()
+
+    def _forked(self):
+        """In a forked child: those who wait are in the parent."""
+        self.lines = None
+
+    def _take_at(self, key, int64_t n, int64_t at, /):
+        """Takes and returns 0, or returns the nanoseconds after `at` until it is worth asking again.
+
+        The clock is read anew. A take at `at`, which can lie in the past, would hand out what ran over since
+        then, while other processes may have had a full bucket.
+        """
+        cdef ps_shared_trace trace
+        cdef int64_t now, wait = 1
+        cdef uint32_t i
+        cdef ps_shared_answer answer
+        kind, data = key
+        cdef ps_shared_key place = ps_shared_locate(
+            &self.table, kind, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        now = self.now()
+        answer = self.take(place, n, &now, &trace)
+        if answer == PS_SHARED_ALLOWED:
+            return 0
+        if answer == PS_SHARED_FULL:
+            wait = max(ps_shared_room(&self.table, place, now), <int64_t>PAUSE)
+        else:
+            for i in range(self.table.quotas):
+                wait = max(wait, ps_pace_wait(
+                    &self.table.paces[i], trace.full_at[i], now, n * self.table.paces[i].token))
+        return wait + max(now - at, 0)
 
     cdef ps_shared_answer take(
         self, ps_shared_key key, int64_t n, int64_t *now, ps_shared_trace *trace

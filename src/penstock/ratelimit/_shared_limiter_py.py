@@ -7,16 +7,18 @@ stored is a valid one.
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from penstock.clock import Clock, checked_clock
 from penstock.errors import InvalidType
 from penstock.ratelimit._batch import checked_batch, note_index
+from penstock.ratelimit._decorator import OnLimited, limited
+from penstock.ratelimit._lines import Lines
 from penstock.ratelimit._quotas import TokenBucketRule, numbers_of
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._shared_file import (
@@ -29,6 +31,7 @@ from penstock.ratelimit._shared_file import (
     file_locks,
     open_shared_file,
 )
+from penstock.ratelimit._waiting import checked_timeout
 from penstock.ratelimit.quota import Quota, checked_quotas, checked_units
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["SharedRateLimiter", "SharedStats"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 WINDOW = 2 * BUCKET
 STATE, MEMBER = 3, 2  # of csrc/shared_limiter.h; there is no need of claims under a lock
@@ -46,6 +52,9 @@ MAX_COUNT = (1 << 64) - 1
 ATTEMPTS = 1000  # one fails only when the slots or this limiter were changed while the clock was read
 
 STR, BYTES, INT = 1, 2, 3  # kinds of keys; equal bytes of two kinds are two keys
+
+
+PAUSE = 1_000_000  # nanoseconds before a newcomer who waits looks for a slot again, at least
 
 
 class SharedStats(NamedTuple):
@@ -139,6 +148,7 @@ class SharedRateLimiter:
         "_closed",
         "_depth",
         "_file",
+        "_lines",
         "_lock",
         "_locks",
         "_memory",
@@ -180,6 +190,7 @@ class SharedRateLimiter:
         self._closed = False
         numbers = [numbers_of(quota, "token_bucket") for quota in checked]
         self._rules = tuple(TokenBucketRule(each, file.epoch) for each in numbers)
+        self._lines: Lines | None = None  # as long as nobody has waited
         OPEN.add(self)
 
     def __repr__(self) -> str:
@@ -229,7 +240,10 @@ class SharedRateLimiter:
             SharedFileError: the limiter is closed.
         """
         cost = checked_units(n, self._most)
-        return self._take(self._located(key), cost)[0]
+        place = self._located(key)
+        if self._lines is not None and self._is_awaited(key):
+            return False
+        return self._take(place, cost)[0]
 
     def check(self, key: str | bytes | int, n: int = 1, /) -> RateLimitResult:
         """Takes `n` units of `key` if every quota has them, and tells how the limit stands.
@@ -248,7 +262,10 @@ class SharedRateLimiter:
             SharedFileError: the limiter is closed.
         """
         cost = checked_units(n, self._most)
-        return self._result(*self._take(self._located(key), cost), cost)
+        place = self._located(key)
+        if self._lines is not None and self._is_awaited(key):
+            return behind_line(self._result(*self._read(place, cost), cost))
+        return self._result(*self._take(place, cost), cost)
 
     def peek(self, key: str | bytes | int, /) -> RateLimitResult:
         """How the limit of `key` stands, as `check` would tell for one unit; takes nothing.
@@ -257,7 +274,8 @@ class SharedRateLimiter:
             TypeError: key is of a wrong type.
             SharedFileError: the limiter is closed.
         """
-        return self._result(*self._read(self._located(key), 1), 1)
+        found = self._result(*self._read(self._located(key), 1), 1)
+        return behind_line(found) if self._is_awaited(key) else found
 
     def retry_after(self, key: str | bytes | int, n: int = 1, /) -> float:
         """Seconds until `key` could take `n` units if nobody takes any until then; takes none.
@@ -275,7 +293,8 @@ class SharedRateLimiter:
             SharedFileError: the limiter is closed.
         """
         cost = checked_units(n, self._most)
-        return self._result(*self._read(self._located(key), cost), cost).retry_after
+        found = self._result(*self._read(self._located(key), cost), cost)
+        return (behind_line(found) if self._is_awaited(key) else found).retry_after
 
     def refund(self, key: str | bytes | int, n: int = 1, /) -> None:
         """Gives `n` units back to `key`; it never has more than its burst.
@@ -308,6 +327,50 @@ class SharedRateLimiter:
                     return
         finally:
             self._end()
+
+    def acquire(self, key: str | bytes | int, n: int = 1, /, *, timeout: float | None = None) -> bool:
+        """Waits until `n` units of `key` are there, and takes them; blocks the thread.
+
+        First come, first served for each key within this limiter: while somebody waits, `allow` and `check`
+        are refused for that key. Among processes it is whoever asks first when the units are there.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+            timeout: seconds to wait at most; 0 for not at all, None for no end.
+
+        Returns:
+            True: taken. False: not within `timeout`, nothing is taken.
+
+        Raises:
+            ValueError: n or timeout is out of its range.
+            TypeError: key, n or timeout is of a wrong type.
+            LimiterFull: too many wait: 1,000,000 for a key, or for as many keys as there are slots.
+            SharedFileError: the limiter is closed, or was closed meanwhile.
+        """
+        checked_timeout(timeout)
+        return self.allow(key, n) or self._waiting().acquire(encoded(key), n, timeout)
+
+    def acquire_async(
+        self, key: str | bytes | int, n: int = 1, /, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, bool]:
+        """As `acquire`, while other tasks run. A cancelled wait takes nothing and lets the next one go.
+
+        Args:
+            key: whose limit.
+            n: units, 1 to the smallest burst.
+            timeout: seconds to wait at most; 0 for not at all, None for no end.
+
+        Returns:
+            To be awaited. True: taken. False: not within `timeout`, nothing is taken.
+
+        Raises:
+            ValueError: n or timeout is out of its range.
+            TypeError: key, n or timeout is of a wrong type.
+            LimiterFull: too many wait: 1,000,000 for a key, or for as many keys as there are slots.
+            SharedFileError: the limiter is closed, or was closed meanwhile.
+        """
+        return acquired(self, key, n, timeout)
 
     def reset(self, key: str | bytes | int, /) -> None:
         """Forgets what `key` has taken.
@@ -355,11 +418,32 @@ class SharedRateLimiter:
         now = self._clock()
         for i, key in enumerate(batch):
             try:
-                answers[i] = self._take(self._located(key), cost, now)[0]
+                place = self._located(key)
+                answers[i] = not self._is_awaited(key) and self._take(place, cost, now)[0]
             except BaseException as error:
                 note_index(error, i)
                 raise
         return answers
+
+    def limit(
+        self, key: object = None, *, n: int = 1, on_limited: OnLimited = "raise"
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorates a function, or a coroutine function, so that each call takes `n` units first.
+
+        Args:
+            key: a str, bytes or an int; or a function of the call's arguments that returns one; None for the
+                function's own name.
+            n: units that a call takes, 1 to the smallest burst.
+            on_limited: `raise` raises RateLimitExceeded; `wait` waits as `acquire` and `acquire_async` do.
+
+        Returns:
+            The decorator.
+
+        Raises:
+            ValueError: on_limited or n is none that there is.
+            TypeError: key or n is of a wrong type.
+        """
+        return limited(self, checked_fixed(key), checked_units(n, self._most), on_limited)
 
     def sweep(self) -> int:
         """Empties the slots of keys that have all their tokens back. Needed by nobody: newcomers take them.
@@ -393,13 +477,52 @@ class SharedRateLimiter:
     def close(self) -> None:
         """Ends the use of the file here; every later call but this raises SharedFileError.
 
-        Other processes are not concerned, not even one that was forked off or that forked this one off. The
-        file stays.
+        So do at once the calls of those who wait. Other processes are not concerned, not even one that was
+        forked off or that forked this one off. The file stays.
         """
         if not self._closed:
             self._begin()
             self._closed = True
             self._end()
+        if self._lines is not None:
+            self._lines.wake_all()
+
+    # --- waiting: lines are of this process, and their keys as encoded() has them ---
+
+    def _is_awaited(self, key: object) -> bool:
+        """Whether somebody waits for the key, who then is to have what comes next."""
+        lines = self._lines
+        if lines is None or not lines.by_key or not lines.stand(encoded(key)):
+            return False
+        if self._closed:
+            raise closed(self._path)
+        return True
+
+    def _waiting(self) -> Lines:
+        with self._lock:
+            if self._lines is None:
+                self._lines = Lines(self, self._now_if_open, self._slots)
+            return self._lines
+
+    def _now_if_open(self) -> int:
+        now = self._clock()
+        if self._closed:
+            raise closed(self._path)
+        return now
+
+    def _take_at(self, key: Any, n: int, at: int, /) -> int:
+        """Takes and returns 0, or returns the nanoseconds after `at` until it is worth asking again.
+
+        The clock is read anew. A take at `at`, which can lie in the past, would hand out what ran over since
+        then, while other processes may have had a full bucket.
+        """
+        allowed, moments, now, room = self._take(self._place(*key), n)
+        if allowed:
+            return 0
+        waits = [max(room, PAUSE)]
+        if moments is not None:
+            waits = [rule.wait(full_at, now, n) for rule, full_at in zip(self._rules, moments, strict=True)]
+        return max(*waits, 1) + max(now - at, 0)
 
     # --- one process at a time ---
 
@@ -431,7 +554,11 @@ class SharedRateLimiter:
             self._lock.release()
 
     def _forked(self) -> None:
-        """In a forked child: a lock of its own, for the parent's file lock is shared with the child."""
+        """In a forked child: a lock of its own, for the parent's file lock is shared with the child.
+
+        Those who wait are in the parent.
+        """
+        self._lines = None
         self._lock = RLock()
         self._depth = 0
         if self._file.number >= 0:
@@ -441,7 +568,9 @@ class SharedRateLimiter:
 
     def _located(self, key: object) -> tuple[int, int, int]:
         """The slots at which the two buckets of a key begin, and its tag."""
-        kind, data = encoded(key)
+        return self._place(*encoded(key))
+
+    def _place(self, kind: int, data: bytes) -> tuple[int, int, int]:
         digest = blake2b(data, digest_size=16, key=self._secret, person=bytes([kind])).digest()
         buckets = self._slots // BUCKET
         first = int.from_bytes(digest[:4], "little") * buckets >> 32
@@ -597,6 +726,32 @@ class SharedRateLimiter:
         assert tightest is not None
         _, rule, remaining, retry, reset = tightest
         return result_of(allowed, rule.limit, remaining, retry, reset, rule.window_ns)
+
+
+def behind_line(result: RateLimitResult) -> RateLimitResult:
+    """Of a key that somebody waits for: whoever does not wait is refused, for a moment at least."""
+    if not result:
+        return result
+    return result_of(False, result._limit, result._remaining, 1, max(result._reset_ns, 1), result._window_ns)
+
+
+async def acquired(limiter: Any, key: object, n: int, timeout: float | None) -> bool:
+    """What acquire_async of both twins does."""
+    checked_timeout(timeout)
+    if limiter.allow(key, n):
+        return True
+    return bool(await limiter._waiting().acquire_async(encoded(key), n, timeout))
+
+
+def checked_fixed(key: object) -> object:
+    """A key for a decorator, when it can be one.
+
+    Raises:
+        TypeError: it is neither None, callable, a str, bytes nor an int.
+    """
+    if key is not None and not callable(key):
+        encoded(key)
+    return key
 
 
 OPEN: "WeakSet[SharedRateLimiter]" = WeakSet()
