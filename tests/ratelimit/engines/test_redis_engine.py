@@ -1,6 +1,7 @@
 """RedisRateLimiter against real redis-servers."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -534,6 +535,24 @@ async def test_slow_server_costs_no_more_than_the_timeout(own_server, slow):
         assert all(await asyncio.gather(*(limits.allow("key") for _ in range(100))))
         assert time.monotonic() - start < 1  # without its timeout, the server's second
         assert limits.stats().failed_open >= 100
+
+
+async def test_event_loop_that_was_held_up_does_not_make_its_server_fail(own_server):
+    async with limiter("9/hour", nodes=own_server.url, timeout=0.1) as limits:
+        assert await limits.allow("key")
+        call = asyncio.create_task(limits.allow("key"))
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251  # a handler that does not let go of the loop
+        with contextlib.suppress(RateLimiterUnavailable):
+            await call
+        assert await limits.allow("key")
+
+
+async def test_flood_of_calls_does_not_make_its_server_fail(own_server):
+    async with limiter("1000000/hour", nodes=own_server.url, timeout=0.1) as limits:
+        flood = await asyncio.gather(*(limits.allow("key") for _ in range(20_000)), return_exceptions=True)
+        assert {type(each) for each in flood} <= {bool, RateLimiterUnavailable}
+        assert await limits.allow("key")
 
 
 async def test_server_that_was_killed_is_asked_again_when_it_is_back(own_server):

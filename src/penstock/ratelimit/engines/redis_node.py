@@ -5,10 +5,11 @@ is what a call costs. So a node needs two connections, however many tasks ask.
 """
 
 import re
-from asyncio import Future, Task, create_task, gather, get_running_loop, timeout
+from asyncio import Future, Task, Timeout, create_task, gather, get_running_loop, timeout
 from collections import deque
 from collections.abc import Sequence
 from hashlib import blake2b
+from math import inf
 from typing import Any
 
 from penstock.clock import NANOSECONDS, Clock
@@ -107,6 +108,8 @@ class Node:
         self._writer: Task[None] | None = None  # while there are some that wait, or are under way together
         self._failed: str | None = None
         self._ask_again_at = 0
+        self._answered_at = -inf  # seconds of the event loop, the last answer
+        self._excused_at = inf  # when a call since then first had no answer for no fault of the node
         self._hash = blake2b(name.encode() + b"\0", digest_size=8)
 
     def __repr__(self) -> str:
@@ -152,13 +155,14 @@ class Node:
                 self._ended.set_result(None)
 
     async def _in_time(self, script: Script | None, key: bytes, arguments: Sequence[bytes]) -> Any:
+        limit = timeout(self._timeout)
         try:
-            async with timeout(self._timeout):
+            async with limit:
                 answer = await self._ask(script, key, arguments)
         except RateLimiterUnavailable:
             raise
         except TimeoutError:
-            raise self._failing(f"no answer within {self._timeout:g} s") from None
+            raise self._out_of_time(limit) from None
         except Exception as error:
             if not tells_unable(error):
                 raise
@@ -182,6 +186,24 @@ class Node:
         if now < self._ask_again_at:
             raise self._left_alone()
         self._ask_again_at = now + self._pause_ns  # for the others, while this call is on its way
+
+    def _out_of_time(self, limit: Timeout) -> RateLimiterUnavailable:
+        """What a call without an answer in time gets. The node has failed, unless that was not its fault.
+
+        It was not if the node answered other calls meanwhile, for then this one waited for its turn; nor
+        if the event loop was held up, which excuses all calls of that time. Else whoever floods this
+        process would turn its limits off.
+        """
+        why = f"no answer within {self._timeout:g} s"
+        deadline, now = limit.when(), get_running_loop().time()
+        assert deadline is not None
+        began = deadline - self._timeout
+        held_up = now - deadline > self._timeout / 4
+        if self._answered_at > began or (held_up and began <= self._excused_at):
+            self._excused_at = min(self._excused_at, now)
+            self.errors += 1
+            return RateLimiterUnavailable(f"{self.name} is unavailable: {why}, this process is too busy")
+        return self._failing(why)
 
     def _failing(self, why: str) -> RateLimiterUnavailable:
         self.errors += 1
@@ -234,9 +256,12 @@ class Node:
         if not calls:
             return
         answers: Sequence[Any]
+        limit = timeout(self._timeout)
         try:
-            async with timeout(self._timeout):
+            async with limit:
                 answers = await self._round_trip([command for command, _ in calls])
+        except TimeoutError:
+            answers = [self._out_of_time(limit)] * len(calls)
         except Exception as error:  # each call gets it, and decides what it means
             answers = [error] * len(calls)
         for (_, future), answer in zip(calls, answers, strict=True):
@@ -260,12 +285,16 @@ class Node:
     async def _execute(self, commands: Sequence[Command]) -> Sequence[Any]:
         client: Any = self._client  # redis-py gives execute_command no types
         self.round_trips += 1
+        answers: Sequence[Any]
         if len(commands) == 1:
-            return [await client.execute_command(*commands[0])]
-        pipeline = client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: Sequence[Any] = await pipeline.execute(raise_on_error=False)
+            answers = [await client.execute_command(*commands[0])]
+        else:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers = await pipeline.execute(raise_on_error=False)
+        self._answered_at = get_running_loop().time()
+        self._excused_at = inf
         return answers
 
     async def _drop_idle_connections(self) -> None:
