@@ -47,7 +47,7 @@ def limited(
         if isasyncgenfunction(function):
             raise InvalidType("limit() decorates functions and coroutine functions, got an async generator")
         key_of = key_function(key, function)
-        if iscoroutinefunction(function):
+        if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             wrapped: Callable[P, R] = wrapped_coroutine_function(limiter, function, key_of, n, on_limited)
             return wrapped
         return wrapped_function(limiter, function, key_of, n, on_limited)
@@ -59,6 +59,8 @@ def key_function(key: object, function: Callable[..., object]) -> Callable[..., 
     """The key of a call, by its arguments."""
     if callable(key):
         return key
+    if key is None and not hasattr(function, "__qualname__"):
+        raise InvalidType(f"key must be given for what has no name of its own, a {type(function).__name__}")
     fixed = f"{function.__module__}.{function.__qualname__}" if key is None else key
     return lambda *args, **kwargs: fixed
 

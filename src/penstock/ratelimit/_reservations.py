@@ -9,10 +9,11 @@ taken back.
 from collections import OrderedDict, deque
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from penstock.clock import NANOSECONDS, Clock
 from penstock.errors import InvalidValue
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._waiting import (
     MAX_WAITING,
     TaskWaker,
@@ -69,6 +70,9 @@ class Reservation:
         self._place = 0  # its index in the tree
         self._armed = 0  # the tick for which the timer of the one who waits is set
         self._pace: Pace | None = None  # the pace at which it became due
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "it is one promise")
 
     def __repr__(self) -> str:
         return f"<Reservation, delay {self.delay:.9g} s>"

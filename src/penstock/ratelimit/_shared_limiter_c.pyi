@@ -1,7 +1,7 @@
 from collections.abc import Callable, Coroutine, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class SharedRateLimiter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def __len__(self) -> int: ...
+    def __reduce__(self) -> NoReturn: ...
     @property
     def quotas(self) -> tuple[Quota, ...]: ...
     @property

@@ -19,6 +19,7 @@ from penstock.ratelimit._batch import checked_batch, note_index
 from penstock.ratelimit._quotas import numbers_of
 from penstock.ratelimit._decorator import limited
 from penstock.ratelimit._lines import Lines
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._shared_file import (
     HEADER_BYTES,
     TURNED_AWAY_AT,
@@ -203,6 +204,9 @@ cdef class SharedRateLimiter:
     def __dealloc__(self):
         if self.mapped:
             PyBuffer_Release(&self.memory)
+
+    def __reduce__(self):
+        refuse_copy(self, "open its path again")
 
     def __repr__(self):
         quotas = ", ".join(str(quota) for quota in self._quotas or ())

@@ -11,12 +11,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from penstock.clock import Clock, checked_clock
 from penstock.errors import InvalidType
 from penstock.ratelimit._batch import checked_batch, note_index
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._decorator import OnLimited, limited
 from penstock.ratelimit._lines import Lines
 from penstock.ratelimit._quotas import TokenBucketRule, numbers_of
@@ -192,6 +193,9 @@ class SharedRateLimiter:
         self._rules = tuple(TokenBucketRule(each, file.epoch) for each in numbers)
         self._lines: Lines | None = None  # as long as nobody has waited
         OPEN.add(self)
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self, "open its path again")
 
     def __repr__(self) -> str:
         quotas = ", ".join(str(quota) for quota in self._quotas)

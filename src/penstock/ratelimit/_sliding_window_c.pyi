@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import NoReturn
 
 from typing_extensions import disjoint_base
 
@@ -13,6 +14,7 @@ class SlidingWindow:
         self, limit: int, period: float | timedelta = 1.0, *, clock: Clock | None = None
     ) -> None: ...
     def __sizeof__(self) -> int: ...
+    def __reduce__(self) -> NoReturn: ...
     @property
     def limit(self) -> int: ...
     @property

@@ -6,6 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int64_t, uint32_t
 
 from penstock.clock import checked_clock
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
 from penstock.ratelimit.quota import Quota, checked_units
 
@@ -100,6 +101,9 @@ cdef class SlidingWindow:
 
     def __sizeof__(self):
         return object.__sizeof__(self) + <size_t>self.log.capacity * sizeof(int64_t)
+
+    def __reduce__(self):
+        refuse_copy(self)
 
     @property
     def limit(self):

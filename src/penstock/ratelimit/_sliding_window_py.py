@@ -4,9 +4,10 @@ from array import array
 from bisect import bisect_left
 from datetime import timedelta
 from threading import Lock
-from typing import Final
+from typing import Final, NoReturn
 
 from penstock.clock import Clock, checked_clock
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit.quota import Quota, checked_units
 
@@ -64,6 +65,9 @@ class SlidingWindow:
     def __sizeof__(self) -> int:
         moments, totals = self._log[:2]
         return object.__sizeof__(self) + moments.__sizeof__() + totals.__sizeof__()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     @property
     def limit(self) -> int:

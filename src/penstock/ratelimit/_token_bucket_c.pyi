@@ -1,4 +1,4 @@
-from typing import Self
+from typing import NoReturn, Self
 
 from typing_extensions import disjoint_base
 
@@ -18,6 +18,7 @@ class TokenBucket:
     def from_quota(
         cls, quota: Quota | str, *, initial: float | None = None, clock: Clock | None = None
     ) -> Self: ...
+    def __reduce__(self) -> NoReturn: ...
     @property
     def rate(self) -> float: ...
     @property

@@ -10,6 +10,7 @@ from penstock.ratelimit._result_c cimport result_of
 from math import floor
 
 from penstock.clock import checked_clock
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._reservations import Ledger
 from penstock.ratelimit._token_bucket_py import Pace, checked_pace, cost_in_ticks, only_quota
 from penstock.ratelimit._waiting import checked_timeout
@@ -73,6 +74,11 @@ cdef class TokenBucket:
     cdef double plain  # the largest n whose ticks are computed here; more than that, or odd types, elsewhere
     cdef object _rate, _capacity, _clock, ledger
 
+    def __cinit__(self):
+        cdef ps_pace pace  # of one that nobody initialises
+        pace.speed, pace.token, pace.depth, pace.epoch = 1, 1, 1, 0
+        ps_token_bucket_init(&self.bucket, pace, 0)
+
     def __init__(self, rate, capacity, *, initial=None, clock=None):
         cdef ps_pace pace
         pace.speed, pace.token, pace.depth, missing = checked_pace(rate, capacity, initial)
@@ -101,6 +107,9 @@ cdef class TokenBucket:
 
     def __repr__(self):
         return f"TokenBucket(rate={self._rate!r}, capacity={self._capacity!r})"
+
+    def __reduce__(self):
+        refuse_copy(self)
 
     @property
     def rate(self):

@@ -3,10 +3,11 @@
 from fractions import Fraction
 from math import ceil
 from threading import Lock
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, NoReturn, Self, cast
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, InvalidValue
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._reservations import Ledger, Reservation
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._waiting import checked_timeout
@@ -183,6 +184,9 @@ class TokenBucket:
 
     def __repr__(self) -> str:
         return f"TokenBucket(rate={self._pace.rate!r}, capacity={self._pace.capacity!r})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     @property
     def rate(self) -> float:

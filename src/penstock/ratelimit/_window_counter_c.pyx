@@ -5,6 +5,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint32_t
 
 from penstock.clock import checked_clock
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._result_c cimport RateLimitResult, result_of
 from penstock.ratelimit.quota import Quota, checked_units
 
@@ -89,6 +90,9 @@ cdef class SlidingWindowCounter:
 
     def __repr__(self):
         return f"SlidingWindowCounter(limit={self.limit}, period={self._period})"
+
+    def __reduce__(self):
+        refuse_copy(self)
 
     @property
     def limit(self):

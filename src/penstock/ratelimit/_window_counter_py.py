@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from threading import Lock
+from typing import NoReturn
 
 from penstock.clock import Clock, checked_clock
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._result_py import RateLimitResult, result_of
 from penstock.ratelimit._sliding_window_py import MAX_MOMENT
 from penstock.ratelimit.quota import Quota, checked_units
@@ -51,6 +53,9 @@ class SlidingWindowCounter:
 
     def __repr__(self) -> str:
         return f"SlidingWindowCounter(limit={self._limit}, period={self._period})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     @property
     def limit(self) -> int:

@@ -3,10 +3,11 @@
 from collections import OrderedDict, deque
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import PenstockError
+from penstock.ratelimit._copying import refuse_copy
 from penstock.ratelimit._waiting import TaskWaker, ThreadWaker, Waker, checked_timeout, entered, inside
 from penstock.ratelimit.errors import LimiterFull
 from penstock.ratelimit.quota import whole
@@ -64,6 +65,9 @@ class ConcurrencyLimiter:
 
     def __repr__(self) -> str:
         return f"ConcurrencyLimiter({self._limit}, max_waiting={self._max_waiting})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copy(self)
 
     @property
     def limit(self) -> int:
