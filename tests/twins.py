@@ -8,7 +8,7 @@ import pytest
 
 HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
-    "penstock.cache.lru_ttl": "LRUCache",
+    "penstock.cache.cache": "Cache",
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",

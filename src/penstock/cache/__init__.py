@@ -1,5 +1,28 @@
 """Caches: bounded memory of what was dear to get."""
 
-from penstock.cache.lru_ttl import CacheStats, LRUCache, RemovalCause
+from penstock.cache._flights import CacheLoadDeadlock
+from penstock.cache.cache import Cache, CacheStats, Policy, RemovalCause
+from penstock.cache.drop_in import (
+    FIFOCache,
+    LFUCache,
+    LRUCache,
+    S3FIFOCache,
+    SieveCache,
+    TinyLFUCache,
+    TTLCache,
+)
 
-__all__ = ["CacheStats", "LRUCache", "RemovalCause"]
+__all__ = [
+    "Cache",
+    "CacheLoadDeadlock",
+    "CacheStats",
+    "FIFOCache",
+    "LFUCache",
+    "LRUCache",
+    "Policy",
+    "RemovalCause",
+    "S3FIFOCache",
+    "SieveCache",
+    "TTLCache",
+    "TinyLFUCache",
+]
