@@ -9,6 +9,7 @@ import pytest
 HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
     "penstock.cache.cache": "Cache",
+    "penstock.cache.cached_function": "CachedFunction",
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",

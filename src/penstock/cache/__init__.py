@@ -2,6 +2,7 @@
 
 from penstock.cache._flights import CacheLoadDeadlock
 from penstock.cache.cache import Cache, CacheStats, Policy, RemovalCause
+from penstock.cache.cached_function import CachedFunction, CacheInfo, cached
 from penstock.cache.drop_in import (
     FIFOCache,
     LFUCache,
@@ -14,8 +15,10 @@ from penstock.cache.drop_in import (
 
 __all__ = [
     "Cache",
+    "CacheInfo",
     "CacheLoadDeadlock",
     "CacheStats",
+    "CachedFunction",
     "FIFOCache",
     "LFUCache",
     "LRUCache",
@@ -25,4 +28,5 @@ __all__ = [
     "SieveCache",
     "TTLCache",
     "TinyLFUCache",
+    "cached",
 ]
