@@ -66,6 +66,13 @@ def keys_of(name):
     return traces.keys_of(name).tolist()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_the_keys():
+    """Whatever stays in memory, every later collection of garbage looks at."""
+    yield
+    keys_of.cache_clear()
+
+
 def sizes_of(name, policy="LRU"):
     """The sizes in the reference at which it is sound; of long traces only the middle one."""
     least = {"S3FIFO": LEAST_S3FIFO, "WTinyLFU": LEAST_TINYLFU}.get(policy, 1)
