@@ -40,7 +40,7 @@ class Storm:
         self.chance = random.Random(seed)
         self.depth = 0
         self.now = 0
-        self.made = itertools.count()
+        self.made = 0
         self.stored, self.reported = set(), Counter()
         # Copies report to the same listener, and a cache that begins anew reports nothing: not exact then.
         self.is_exact = self.chance.random() < 0.6
@@ -95,7 +95,8 @@ class Storm:
         return HostileKey(self, self.chance.randrange(FEW))
 
     def value(self):
-        return HostileValue(self, next(self.made))
+        self.made += 1
+        return HostileValue(self, self.made)
 
     def keys(self):
         return [self.key() for _ in range(self.chance.randrange(4))]

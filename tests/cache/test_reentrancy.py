@@ -178,6 +178,26 @@ def test_clock_that_goes_back_prolongs_and_breaks_nothing(Cache):
     cache._check()
 
 
+def test_popitem_in_the_middle_of_a_removal_takes_another_entry(monkeypatch):
+    """A destructor can run between any two steps of the pure-Python twin."""
+    twin, popped = load(MODULE, "py"), []
+    swap = twin._swap_chain
+
+    def interrupted(cache, *chains):
+        if not popped:
+            popped.append(None)
+            popped.append(cache.popitem())
+        return swap(cache, *chains)
+
+    cache = twin(3)
+    cache.update(a=1, b=2, c=3)
+    monkeypatch.setattr(twin, "_swap_chain", interrupted)
+    assert cache.delete("a")
+    assert popped[1] == ("b", 2)
+    assert dict(cache.items()) == {"c": 3}
+    cache._check()
+
+
 def test_failed_allocations_leave_a_compiled_cache_as_it_was():
     testcapi = pytest.importorskip(
         "_testcapi", reason="this Python has no allocator that can be made to fail"

@@ -421,7 +421,9 @@ class Cache(MutableMapping[K, V]):
         now = self._now()
         while (entry := self._choose()) is not None:
             content = self._drop(entry, now)
-            if content and now < content.deadline:
+            if content is None:  # who has taken it is not at the queues yet, and may be waiting for us
+                self._ledger.carry_out(partial(self._ledger.remove, entry))
+            elif now < content.deadline:
                 return entry.key, content.value
         raise KeyError("popitem(): cache is empty")
 
@@ -654,7 +656,8 @@ class Cache(MutableMapping[K, V]):
         self._ledger.carry_out(lambda: chosen.append(self._ledger.choose()))
         if chosen:
             return chosen[0]
-        return next((chain[0] for chain in list(self._chains.values())), None)
+        entries = (entry for chain in list(self._chains.values()) for entry in chain)
+        return next((entry for entry in entries if entry.content is not None), None)
 
     def _remove(self, key: K) -> V | Missing:
         """Removes `key`; the value that it had."""
