@@ -17,6 +17,7 @@ from importlib import import_module
 
 from penstock.cache._flights import CacheLoadDeadlock
 from penstock.cache._settings import POLICIES
+from penstock.errors import InvalidValue
 
 DEEPEST = 3  # calls back within calls back
 FEW = 12  # keys
@@ -125,9 +126,11 @@ class Storm:
 
     def resize(self):
         weighed = self.cache.max_weight is not None
-        self.cache.resize(
-            self.chance.randrange(1, 30), max_weight=self.chance.randrange(1, 30) if weighed else None
-        )
+        most = self.chance.randrange(1, 30) if weighed else None
+        try:
+            self.cache.resize(self.chance.randrange(1, 30), max_weight=most)
+        except InvalidValue:
+            assert self.cache.max_weight is None  # the clock has begun it anew, without a weigher
 
     def look_around(self):
         cache = self.cache

@@ -178,6 +178,24 @@ def test_clock_that_goes_back_prolongs_and_breaks_nothing(Cache):
     cache._check()
 
 
+def test_clock_may_begin_the_cache_anew_in_the_middle_of_a_resize(Cache):
+    def clock():
+        if armed:
+            armed.clear()
+            cache.__init__(9, weigher=lambda key, value: 1, max_weight=5)
+        return 0
+
+    armed = []
+    cache = Cache(9, ttl=1, clock=clock)
+    cache["a"] = 1
+    armed.append(True)
+    cache.resize(4)
+    assert (cache.maxsize, cache.max_weight) == (4, 5)
+    cache.update(dict.fromkeys("abcdef"))
+    assert (len(cache), cache.weight) == (4, 4)
+    cache._check()
+
+
 def test_popitem_in_the_middle_of_a_removal_takes_another_entry(monkeypatch):
     """A destructor can run between any two steps of the pure-Python twin."""
     twin, popped = load(MODULE, "py"), []

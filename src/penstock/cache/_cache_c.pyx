@@ -553,10 +553,12 @@ cdef class Cache:
             TypeError: an argument is no integer.
         """
         cdef uint32_t limit = checked_maxsize(maxsize)
-        cdef int64_t most = self.kept.max_weight if max_weight is None else checked_max_weight(max_weight)
-        if max_weight is not None and self._weigher is None:
+        cdef int64_t most = 0 if max_weight is None else checked_max_weight(max_weight)
+        cdef int64_t now = self.begin()  # the clock may begin the cache anew: it is looked at afterwards
+        if max_weight is None:
+            most = self.kept.max_weight
+        elif self._weigher is None:
             raise InvalidValue("weigher and max_weight must be given together, got no weigher")
-        cdef int64_t now = self.begin()
         ps_cache_resize(&self.kept, limit, most, now)
         self.settle_all()
         self.shrink()

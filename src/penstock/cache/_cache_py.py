@@ -131,7 +131,13 @@ class Cache(MutableMapping[K, V]):
         clock: Clock | None = None,
     ) -> None:
         settings = checked_settings(maxsize, policy, ttl, tti, jitter, weigher, max_weight, on_remove, clock)
+        order = POLICY_CLASSES[settings.policy](settings.max_weight or settings.maxsize)
+        ledger: Ledger[K, V] = Ledger(order, settings.maxsize, settings.max_weight, self._take_any)
+        flights, lock = Flights(settings.clock), Lock()
+        chains: dict[int, tuple[Entry[K, V], ...]] = {}
         forgotten: Ledger[K, V] | None = getattr(self, "_ledger", None)
+        replaced = [getattr(self, name, None) for name in Cache.__slots__]  # held: its end may run any code
+
         self._policy = settings.policy
         self._lifetime = settings.lifetime
         self._idle = settings.idle
@@ -142,12 +148,12 @@ class Cache(MutableMapping[K, V]):
         self._on_remove = on_remove
         self._clock = settings.clock
         self._timed = False  # no entry has had a deadline yet
-        self._chains: dict[int, tuple[Entry[K, V], ...]] = {}  # the entries of each hash
-        order = POLICY_CLASSES[settings.policy](settings.max_weight or settings.maxsize)
-        self._ledger: Ledger[K, V] = Ledger(order, settings.maxsize, settings.max_weight, self._take_any)
+        self._chains = chains  # the entries of each hash
+        self._ledger = ledger
         self._hits = self._misses = self._inserts = self._rejections = 0
-        self._lock = Lock()  # held over a few steps that call nothing, so nothing can run within
-        self._flights = Flights(settings.clock)
+        self._lock = lock  # held over a few steps that call nothing, so nothing can run within
+        self._flights = flights
+        del replaced
         if forgotten is not None:  # whoever has found one of its entries shall find it removed
             forgotten.carry_out(forgotten.clear)
 
@@ -458,10 +464,12 @@ class Cache(MutableMapping[K, V]):
             TypeError: an argument is no integer.
         """
         limit = checked_maxsize(maxsize)
-        most = self._ledger.max_weight if max_weight is None else checked_max_weight(max_weight)
-        if max_weight is not None and self._weigher is None:
+        most = 0 if max_weight is None else checked_max_weight(max_weight)
+        now = self._now_if_timed()  # the clock may begin the cache anew: it is looked at afterwards
+        if max_weight is None:
+            most = self._ledger.max_weight
+        elif self._weigher is None:
             raise InvalidValue("weigher and max_weight must be given together, got no weigher")
-        now = self._now_if_timed()
         self._ledger.carry_out(partial(self._ledger.resize, limit, most, now))
         self._settle()
         self._ledger.carry_out(self._ledger.pack)
