@@ -798,6 +798,17 @@ async def test_cancelled_calls_leave_the_cache_usable(server):
         await eventually(lambda: not cache._flights and not cache._computations)
 
 
+async def test_cancelled_computation_ends_wherever_it_was(server):
+    async with opened(server) as cache:
+        for number in range(60):
+            call = asyncio.create_task(cache.get_or_compute(f"key {number}", hang))
+            for _ in range(number):  # redis-py swallows a cancellation at one or two of these
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            await eventually(lambda: not cache._computations)
+
+
 async def test_cancelled_read_does_not_take_those_with_it_that_wait_for_the_same(server):
     async with opened(server) as cache:
         await cache.set("a", 1)

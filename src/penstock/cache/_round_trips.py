@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any
 
+from penstock._cancellation import cancellation_kept
 from penstock.clock import NANOSECONDS, Clock
 from penstock.errors import PenstockError
 
@@ -87,7 +88,8 @@ class RoundTrips:
         limit = timeout(self._timeout)
         try:
             async with limit:
-                answer = await self._run(script, len(keys), *keys, *arguments)
+                with cancellation_kept():
+                    answer = await self._run(script, len(keys), *keys, *arguments)
         except TimeoutError:
             raise self._out_of_time(limit) from None
         except Exception as error:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from penstock._cancellation import cancellation_kept
 from penstock.cache._settings import NEVER, checked_lifetime
 from penstock.cache.codec import Codec, checked_codec, encode_key
 from penstock.cache.store import StoreClosed, StoreError
@@ -86,7 +87,8 @@ class RedisStore(Generic[K, V]):
         found: dict[K, V] = {}
         try:
             for part in parts(wanted):
-                values: list[Any] = await self._client.mget([self._named(key) for key in part])
+                with cancellation_kept():
+                    values: list[Any] = await self._client.mget([self._named(key) for key in part])
                 pairs = zip(part, values, strict=True)
                 found |= {key: self._codec.decode(data) for key, data in pairs if data is not None}
         except (RedisError, OSError) as error:
@@ -135,7 +137,8 @@ class RedisStore(Generic[K, V]):
                     pipeline = self._writer.pipeline(transaction=False)
                     for command in part:
                         pipeline.execute_command(*command)
-                    await pipeline.execute()
+                    with cancellation_kept():
+                        await pipeline.execute()
             except (RedisError, OSError) as error:
                 raise StoreError(f"the store in Redis cannot be written: {error}") from error
             self._in_doubt = False

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from math import inf
 from typing import Any
 
+from penstock._cancellation import cancellation_kept
 from penstock.clock import NANOSECONDS, Clock
 from penstock.errors import InvalidType, InvalidValue
 from penstock.ratelimit.engines.redis_scripts import Reply, Script
@@ -286,13 +287,14 @@ class Node:
         client: Any = self._client  # redis-py gives execute_command no types
         self.round_trips += 1
         answers: Sequence[Any]
-        if len(commands) == 1:
-            answers = [await client.execute_command(*commands[0])]
-        else:
-            pipeline = client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers = await pipeline.execute(raise_on_error=False)
+        with cancellation_kept():
+            if len(commands) == 1:
+                answers = [await client.execute_command(*commands[0])]
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                answers = await pipeline.execute(raise_on_error=False)
         self._answered_at = get_running_loop().time()
         self._excused_at = inf
         return answers
