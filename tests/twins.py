@@ -10,6 +10,7 @@ HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
     "penstock.cache.cache": "Cache",
     "penstock.cache.cached_function": "CachedFunction",
+    "penstock.hashring.key_hash": "KeyHash",
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",
@@ -17,11 +18,11 @@ HOT_PATHS = {
     "penstock.ratelimit.token_bucket": "TokenBucket",
     "penstock.ratelimit.window_counter": "SlidingWindowCounter",
 }
-"""Public module -> its class. Each has the twins _NAME_c and _NAME_py beside it."""
+"""Public module -> its class, or its function. Each has the twins _NAME_c and _NAME_py beside it."""
 
 
 def load(module: str, impl: str) -> Any:
-    """One twin of a hot path's class; a twin that was not built fails here, it is never skipped."""
+    """One twin of a hot path; a twin that was not built fails here, it is never skipped."""
     room, _, name = module.rpartition(".")
     return getattr(import_module(f"{room}._{name}_{impl}"), HOT_PATHS[module])
 
