@@ -11,6 +11,8 @@ HOT_PATHS = {
     "penstock.cache.cache": "Cache",
     "penstock.cache.cached_function": "CachedFunction",
     "penstock.hashring.key_hash": "KeyHash",
+    "penstock.hashring.placement": "Placement",
+    "penstock.hashring.ring_points": "RingPoints",
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",
