@@ -60,7 +60,20 @@ def special_methods(cls):
     return found - set(dir(object)) - {"__setstate__"}  # Cython's, by which it refuses to pickle
 
 
+def functions():
+    """All that the twins offer besides classes: module and name."""
+    for module in sorted(HOT_PATHS):
+        room, _, path = module.rpartition(".")
+        plain = import_module(f"{room}._{path}_py")
+        for name in plain.__all__:
+            if inspect.isfunction(getattr(plain, name)):
+                yield module, name
+
+
 every_hot_path = pytest.mark.parametrize("module", sorted(HOT_PATHS))
+every_class = pytest.mark.parametrize(
+    "module", [module for module in sorted(HOT_PATHS) if inspect.isclass(load(module, "py"))]
+)
 
 
 def test_list_of_hot_paths_is_what_the_source_holds():
@@ -79,7 +92,7 @@ def test_public_module_offers_what_its_twins_offer(module):
     assert set(compiled.__all__) <= set(plain.__all__) <= set(import_module(module).__all__)
 
 
-@every_hot_path
+@every_class
 def test_twins_have_the_same_members(module):
     compiled, plain = load(module, "c"), load(module, "py")
     assert public_members(compiled).keys() == public_members(plain).keys()
@@ -92,7 +105,7 @@ def test_twins_have_the_same_members(module):
             assert twin == member, name  # a constant
 
 
-@every_hot_path
+@every_class
 def test_twins_take_the_same_arguments(module):
     compiled, plain = load(module, "c"), load(module, "py")
     assert parameters(constructor(module)) == parameters(plain.__init__)
@@ -102,7 +115,7 @@ def test_twins_take_the_same_arguments(module):
             assert parameters(getattr(compiled, name)) == parameters(member), name
 
 
-@every_hot_path
+@every_class
 def test_twins_have_the_same_docstrings(module):
     compiled, plain = load(module, "c"), load(module, "py")
     assert inspect.getdoc(compiled) == inspect.getdoc(plain)
@@ -111,8 +124,16 @@ def test_twins_have_the_same_docstrings(module):
         assert inspect.getdoc(getattr(compiled, name)) == inspect.getdoc(member), name
 
 
+@pytest.mark.parametrize(("module", "name"), list(functions()))
+def test_twin_functions_take_the_same_arguments_and_have_the_same_docstrings(module, name):
+    compiled, plain = (getattr(twin, name) for twin in twin_modules(module))
+    assert parameters(compiled) == parameters(plain)
+    assert inspect.getdoc(plain)
+    assert inspect.getdoc(compiled) == inspect.getdoc(plain)
+
+
 @every_hot_path
-def test_twins_go_by_the_same_class_name(module):
+def test_twins_go_by_the_same_name(module):
     assert load(module, "c").__name__ == load(module, "py").__name__ == HOT_PATHS[module]
 
 
