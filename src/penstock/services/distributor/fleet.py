@@ -1,7 +1,8 @@
 """The fleet: which analyzers there are, which of them are up, and whose the next packet is.
 
 Shares are shares of first assignments. Retries, and packets of an analyzer that fell, are dealt by a
-second balancer of the same weights, so that failures bend no share.
+second balancer of the same weights, so that failures bend no share. Who is up is decided here, by probes and
+deliveries, so the balancers need neither leases nor outlier detection.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from penstock.balancing import WeightedRoundRobin
+from penstock.balancing import Balancer, ExactWeighted
 from penstock.errors import PenstockError
 from penstock.services.distributor.config import AnalyzerConfig
 from penstock.services.distributor.spool import Stored
@@ -90,8 +91,9 @@ class Fleet:
         weights = {analyzer.id: analyzer.weight for analyzer in analyzers}
         self.members = {analyzer.id: Analyzer(analyzer) for analyzer in analyzers}
         self._ids = list(self.members)
-        self._shares = WeightedRoundRobin(weights)
-        self._moves = WeightedRoundRobin(weights)
+        self._shares, self._moves = ExactWeighted[str](), ExactWeighted[str]()
+        self._first = Balancer(weights, policy=self._shares)
+        self._again = Balancer(weights, policy=self._moves)
         self._probes_to_fall = probes_to_fall
         self._errors_to_fall = errors_to_fall
 
@@ -111,7 +113,9 @@ class Fleet:
     @property
     def target_shares(self) -> dict[str, float]:
         """What each should get of all first assignments while all are up, 0 to 1."""
-        return {id_: weight / self._shares.total for id_, weight in self._shares.weights.items()}
+        weights = self._shares.weights
+        total = sum(weights.values())
+        return {id_: weight / total for id_, weight in weights.items()}
 
     @property
     def ahead(self) -> dict[str, float]:
@@ -122,22 +126,15 @@ class Fleet:
 
     def assign(self, n: int) -> list[str]:
         """Whose the next `n` packets are, by the weights of those that are up; empty when none is."""
-        if not self.up:
-            return []
-        return [self._shares.pick() for _ in range(n)]
+        return self._first.pick_many(n) if self.up else []
 
     def reassign(self, avoiding: str | None) -> str | None:
         """Whose a packet becomes that `avoiding` could not take: another that is up, if there is one."""
         up = self.up
         if not up:
             return None
-        if avoiding is None or len(up) == 1 or not self[avoiding].is_up:
-            return self._moves.pick()
-        self._moves.mark_down(avoiding)
-        try:
-            return self._moves.pick()
-        finally:
-            self._moves.mark_up(avoiding)
+        avoid = () if avoiding is None or len(up) == 1 else (avoiding,)
+        return self._again.pick_many(1, avoid=avoid)[0]
 
     def credits(self) -> dict[str, Any]:
         """What the balancers have to remember over a restart."""
@@ -195,6 +192,6 @@ class Fleet:
         if analyzer.is_up == up:
             return False
         analyzer.is_up = up
-        for balancer in (self._shares, self._moves):
+        for balancer in (self._first, self._again):
             (balancer.mark_up if up else balancer.mark_down)(analyzer.config.id)
         return True
