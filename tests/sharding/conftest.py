@@ -1,0 +1,19 @@
+"""One PostgreSQL server for all tests of this folder."""
+
+import itertools
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    pytest.importorskip("asyncpg")
+    from postgres_server import PostgreSQLServer
+
+    with PostgreSQLServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def table_names():
+    return (f"shard_{number}" for number in itertools.count())
