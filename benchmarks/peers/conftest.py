@@ -48,6 +48,12 @@ def show():
     return reports.append
 
 
+@pytest.fixture
+def smoke(pytestconfig):
+    """Whether it is enough that everything runs."""
+    return pytestconfig.getoption("benchmark_disable")
+
+
 class Goal(NamedTuple):
     """A figure that penstock is held to."""
 

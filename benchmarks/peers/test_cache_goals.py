@@ -29,9 +29,9 @@ from cache_workloads import (
     stores,
     zipf,
 )
+from figures import table, verdict
 from lru import LRU
 from moka_py import Moka
-from rich.table import Table
 from theine import Cache as Theine
 
 from penstock.cache import Cache
@@ -133,25 +133,6 @@ LINES = (
     Line("get, with a ttl", "cachebox", full(gets, timed_cache), full(gets, timed_cachebox), 1),
     Line("set, with a ttl", "cachebox", full(stores, timed_cache), full(stores, timed_cachebox), 1),
 )
-
-
-def table(title, *columns):
-    """An empty table; its first column is text, the others are figures."""
-    empty = Table(title=title, title_justify="left", caption_justify="left")
-    for column in columns:
-        empty.add_column(column, justify="left" if column is columns[0] else "right")
-    return empty
-
-
-def verdict(reached, smoke):
-    """In words; a smoke run is no trial."""
-    return "" if smoke else "reached" if reached else "missed"
-
-
-@pytest.fixture
-def smoke(pytestconfig):
-    """Whether it is enough that everything runs."""
-    return pytestconfig.getoption("benchmark_disable")
 
 
 @pytest.fixture(scope="module")
