@@ -200,6 +200,8 @@ def test_update_makes_a_mapping_the_members_and_leaves_the_rest_alone():
         (lambda b: b.update({"a": 2, "c": float("nan")}), InvalidValue, "weight of 'c' must be .*, got nan"),
         (lambda b: b.update(["a"]), InvalidType, "members must be a mapping of name to weight, got list"),
         (lambda b: b.pick(avoid="a"), InvalidType, "avoid must be a collection of names, got str"),
+        (lambda b: b.pick(avoid=iter("a")), InvalidType, "avoid must be a collection of names, got str_"),
+        (lambda b: b.pick_many(2, avoid=7), InvalidType, "avoid must be a collection of names, got int"),
         (lambda b: b.pick_many(-1), InvalidValue, "n must be >= 0 and <= 10000000 picks, got -1"),
         (lambda b: b.pick_many(1.5), InvalidType, "n must be an integer, got float"),
     ],
@@ -425,6 +427,20 @@ def test_every_interval_without_an_ejection_takes_one_off_the_next(clock):
     assert balancer.up == ("a", "b")
 
 
+@pytest.mark.parametrize("step", [1, 5, 15, 30])
+def test_intervals_in_which_a_member_was_out_take_nothing_off_however_rarely_one_looks(step, clock):
+    balancer = balancer_of(2, clock, consecutive_failures=1)
+    fail(balancer, "a", 1)
+    while "a" not in balancer.up:
+        clock.advance(step)
+    assert clock.now == 30 * 10**9
+    fail(balancer, "a", 1)
+    clock.advance(59)
+    assert balancer.up == ("b",)
+    clock.advance(1)
+    assert balancer.up == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("members", "max_ejected", "out"),
     [(10, 0.3, 3), (10, 0.29, 2), (3, 0.1, 1), (3, 0, 0), (3, 1, 3), (1, 0.1, 1)],
@@ -458,6 +474,17 @@ def test_success_rate_far_below_the_others_ejects_at_the_end_of_the_interval(clo
     assert len(balancer.up) == 6
     clock.advance(10)
     assert balancer.up == ("a", "b", "d", "e", "f")
+
+
+def test_member_that_drains_takes_nobodys_place_among_the_ejected(clock):
+    balancer = balancer_of(7, clock, consecutive_failures=None)
+    for turn in range(100):
+        for _ in range(7):
+            lease = balancer.pick()
+            lease.release("failed" if lease.member in "ag" and turn % 3 == 0 else None)
+    balancer.drain("a")
+    clock.advance(10)
+    assert balancer.up == ("b", "c", "d", "e", "f")
 
 
 @pytest.mark.parametrize(("members", "turns"), [(4, 100), (6, 99)])
@@ -657,6 +684,21 @@ def test_waiting_for_a_drain_may_be_given_up(virtual):
         assert lease.release()
         with pytest.raises(NoMemberUp):
             balancer.pick()
+
+    virtual(scenario())
+
+
+def test_wait_ends_when_the_drain_is_taken_back(virtual):
+    async def scenario():
+        balancer = Balancer({"a": 1})
+        lease = balancer.pick()
+        balancer.drain("a")
+        wait = asyncio.create_task(balancer.drained("a"))
+        await asyncio.sleep(1)
+        balancer.undrain("a")
+        with pytest.raises(InvalidValue, match="member must be draining, got 'a', which is up"):
+            await asyncio.wait_for(wait, 5)
+        lease.release()
 
     virtual(scenario())
 

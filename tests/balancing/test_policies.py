@@ -2,9 +2,11 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import groupby
 from math import exp
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from penstock.balancing import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from penstock.balancing.balancer import fraction_of
 from penstock.clock import ManualClock
 from penstock.errors import InvalidType, InvalidValue
 from penstock.hashring import HashRing, MaglevTable, RendezvousHash
@@ -111,6 +114,41 @@ def test_smooth_weighted_equals_nginx_while_members_go_down_and_come_back(data):
             (balancer.mark_up if member in up else balancer.mark_down)(member)
         order += picked(balancer, 1)
     assert order == nginx_order(weights, rounds)
+
+
+def longest_run(members):
+    return max(len(list(run)) for _, run in groupby(members))
+
+
+@pytest.mark.parametrize("zone", [None, "b"])
+def test_weight_that_falls_leaves_no_burst_behind(zone):
+    weights = {"a": 1000, "b1": 1, "b2": 1000}
+    balancer = Balancer(weights, zone=zone, zone_of=lambda name: name[0])
+    balancer.pick_many(500)
+    balancer.update({"a": 1000, "b1": 1, "b2": 1} if zone else {"a": 1, "b1": 1, "b2": 1})
+    assert longest_run(balancer.pick_many(100)) <= 3
+
+
+def test_member_that_leaves_takes_the_debts_to_the_others_with_it():
+    balancer = Balancer({"a": 1000, "b": 1, "c": 1})
+    assert Counter(balancer.pick_many(501)) == {"a": 500, "b": 1}
+    balancer.remove("a")
+    assert longest_run(balancer.pick_many(100)) <= 3
+
+
+@given(data=st.data())
+def test_smooth_weighted_keeps_shares_whatever_the_weights_were_before(data):
+    weight = st.integers(1, 10**6)
+    names = "abcd"
+    balancer = Balancer({name: data.draw(weight) for name in names})
+    for _ in range(data.draw(st.integers(0, 5))):
+        balancer.pick_many(data.draw(st.integers(0, 300)))
+        balancer.set_weight(data.draw(st.sampled_from(names)), data.draw(weight))
+    small = {name: data.draw(st.integers(1, 9)) for name in names}
+    balancer.update(small)
+    total = sum(small.values())
+    counts = Counter(balancer.pick_many(20 * total))
+    assert all(abs(counts[name] - 20 * small[name]) <= total for name in names)
 
 
 @pytest.mark.parametrize("policy", [SmoothWeighted, ExactWeighted])
@@ -361,6 +399,72 @@ def test_peak_ewma_does_not_take_fast_failures_for_speed():
     assert balancer.stats()["broken"].latency == pytest.approx(before, rel=0.05)
 
 
+def requests_at_broken(clock, balancer, seconds):
+    """Requests that a member gets that fails after 0.1 ms, while the others take 50 ms; five at a time."""
+    running = []
+    end = clock.now + seconds * 10**9
+    failed = 0
+    while clock.now < end:
+        while len(running) < 5:
+            lease = balancer.pick()
+            running.append((clock.now + (100_000 if lease.member == "broken" else 50_000_000), lease))
+        running.sort(key=lambda each: each[0])
+        clock.now, lease = running.pop(0)
+        failed += lease.member == "broken"
+        lease.release(ConnectionRefusedError() if lease.member == "broken" else None)
+    for _, lease in running:
+        lease.cancel()
+    return failed
+
+
+@pytest.mark.parametrize("was_well", [False, True])
+def test_peak_ewma_is_not_drawn_to_who_fails_fast(was_well):
+    clock = ManualClock()
+    balancer = Balancer(
+        {"one": 1, "broken": 1, "two": 1}, policy=PeakEwma(random=Random(1).random), clock=clock
+    )
+    if was_well:
+        for _ in range(60):
+            with balancer.pick():
+                clock.advance(0.050)
+    assert requests_at_broken(clock, balancer, 20) < 30
+    assert 1 <= requests_at_broken(clock, balancer, 60) < 30, "it is tried again"
+
+
+def test_peak_ewma_forgets_failures_at_the_first_success():
+    clock = ManualClock()
+    balancer = Balancer({"a": 1, "b": 1}, policy=PeakEwma(random=lambda: 0.0), clock=clock)
+
+    def serve(name, error=None):
+        lease = balancer.pick(avoid=[other for other in "ab" if other != name])
+        clock.advance(0.050)
+        lease.release(error)
+
+    serve("b")
+    for _ in range(9):
+        serve("a", "failed")
+    assert done(balancer.pick()) == "b"
+    assert balancer.stats()["a"].latency == pytest.approx(0.050, rel=0.1), "failing makes nobody slow"
+    serve("a")
+    clock.advance(0.001)
+    assert done(balancer.pick(avoid=["b"])) == "a"
+    serve("b")
+    assert done(balancer.pick()) == "a"
+
+
+def test_many_that_fail_at_once_count_as_one_failure():
+    clock = ManualClock()
+    balancer = Balancer({"a": 1, "b": 1}, policy=PeakEwma(random=lambda: 0.0), clock=clock)
+    leases = [balancer.pick(avoid=["b"]) for _ in range(100)]
+    clock.advance(0.050)
+    for lease in leases:
+        lease.release("failed")
+    lease = balancer.pick(avoid=["a"])
+    clock.advance(0.110)
+    lease.release()
+    assert done(balancer.pick()) == "a", "0.1 seconds, and not 2 ** 100 times as much"
+
+
 # Affinity
 
 
@@ -434,6 +538,15 @@ def test_key_stays_on_its_side_while_a_zone_carries_a_part():
     assert local == pytest.approx(400 * 0.7, abs=40)
 
 
+@pytest.mark.parametrize("key", [17, -17, 2**64 - 1])
+def test_number_is_on_one_side_whoever_made_it(key):
+    assert fraction_of(key) == fraction_of((np.int64 if key < 2**63 else np.uint64)(key))
+
+
+def test_key_may_be_a_number_too_long_to_be_written():
+    assert 0 <= fraction_of(10**5000) < 1
+
+
 @pytest.mark.parametrize("ring", [HashRing, MaglevTable, RendezvousHash])
 def test_affinity_of_a_real_ring_moves_only_the_keys_of_the_member_that_is_out(ring):
     balancer = Balancer({"a": 1, "b": 1, "c": 2}, policy=Affinity(ring))
@@ -491,6 +604,15 @@ def test_policy_that_fails_changes_nothing():
     with pytest.raises(RuntimeError, match="no idea"):
         balancer.pick()
     assert balancer.stats()["a"].picks == 0
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, lambda: PowerOfTwoChoices(random=Random(1).random)])
+@pytest.mark.parametrize("weights", [{"a": 1, "b": 1, "c": 1, "d": 1}, {"a": 1, "b": 2, "c": 3, "d": 4}])
+def test_every_policy_picks_among_those_that_are_not_avoided(policy, weights):
+    balancer = Balancer(weights, policy=policy())
+    leases = [balancer.pick(avoid=["b"]) for _ in range(60)]
+    assert {lease.member for lease in leases} == {"a", "c", "d"}
+    assert set(balancer.pick_many(60, avoid=["a", "d"])) <= {"b", "c"}
 
 
 @pytest.mark.parametrize("policy", POLICIES)

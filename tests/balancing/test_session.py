@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from penstock.balancing import Balancer, LeastConnections, NoMemberUp, OutlierDetection, RoundRobin
+from penstock.balancing import Balancer, LeastConnections, NoMemberUp, OutlierDetection, Policy, RoundRobin
 from penstock.balancing.session import BalancedSession
 from penstock.errors import InvalidType, InvalidValue
 
@@ -206,6 +206,44 @@ async def test_cancelled_request_is_no_failure_and_no_longer_active():
         assert (active(session), failures(session)) == ([0], [0])
 
 
+async def test_request_cancelled_at_any_step_is_no_longer_active():
+    async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
+
+        async def ask():
+            async with session.put("/", data=b"x" * 300_000) as response:
+                await response.read()
+
+        for steps in range(30):
+            task = asyncio.create_task(ask())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert (active(session), failures(session)) == ([0], [0])
+            assert task.cancelled() or task.exception() is None
+
+
+async def test_body_in_which_the_total_timeout_runs_out_says_nothing_of_its_server():
+    async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
+        async with session.get("/stream", timeout=aiohttp.ClientTimeout(total=1.0)) as response:
+            with pytest.raises(TimeoutError):
+                await response.read()
+        (figures,) = session.balancer.stats().values()
+        assert (figures.active, figures.failures, figures.latency) == (0, 0, None)
+
+
+async def test_whole_response_counts_also_while_an_error_is_handled():
+    async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            async with session.head("/") as response:
+                assert response.status == 200
+        (figures,) = session.balancer.stats().values()
+        assert (figures.active, figures.failures) == (0, 0)
+        assert figures.latency > 0
+
+
 async def test_response_whose_reading_is_cancelled_says_nothing_of_its_server():
     async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
 
@@ -266,7 +304,7 @@ async def test_timeout_is_a_failure_and_is_not_tried_again():
 
 async def test_body_that_stands_still_is_a_failure():
     async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
-        async with session.get("/stream", timeout=aiohttp.ClientTimeout(sock_read=0.1)) as response:
+        async with session.get("/stream", timeout=aiohttp.ClientTimeout(sock_read=0.5)) as response:
             with pytest.raises(TimeoutError):
                 await response.read()
         assert (active(session), failures(session)) == ([0], [1])
@@ -379,6 +417,137 @@ async def test_redirect_to_where_nobody_is_is_not_the_servers_fault_nor_tried_ag
         assert [figures.picks for figures in session.balancer.stats().values()] == [1, 0]
 
 
+async def test_failure_where_the_server_has_redirected_to_is_not_its_own():
+    async with servers(2) as urls:
+        first, second = urls
+        async with BalancedSession({first: 1}) as session:
+            async with session.get("/redirect", params={"to": f"{second}/status/500"}) as response:
+                assert response.status == 500
+            async with session.get("/redirect", params={"to": f"{first}/status/500"}) as response:
+                assert response.status == 500
+            assert (active(session), failures(session)) == ([0], [1])
+
+
+@pytest.fixture
+def full():
+    """A URL at which connections are neither accepted nor refused."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(2)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for each in waiting:
+            each.close()
+
+
+async def test_server_that_takes_no_connections_is_passed_over(full):
+    async with (
+        servers(1) as urls,
+        BalancedSession({full: 1, **dict.fromkeys(urls, 1)}, policy=RoundRobin()) as session,
+    ):
+        async with session.get("/", timeout=aiohttp.ClientTimeout(sock_connect=0.5)) as response:
+            assert (await response.json())["server"] == "server-0"
+        assert (active(session), failures(session)) == ([0, 0], [1, 0])
+
+
+async def test_redirect_to_who_takes_no_connections_is_not_the_servers_fault_nor_tried_again(full):
+    async with servers(2) as urls, BalancedSession(dict.fromkeys(urls, 1), policy=RoundRobin()) as session:
+        with pytest.raises(aiohttp.ConnectionTimeoutError):
+            await session.get(
+                "/redirect", params={"to": full}, timeout=aiohttp.ClientTimeout(sock_connect=0.5)
+            )
+        assert (active(session), failures(session)) == ([0, 0], [0, 0])
+        assert [figures.picks for figures in session.balancer.stats().values()] == [1, 0]
+
+
+async def test_request_is_tried_again_in_a_panic_too(nobody):
+    async with (
+        servers(1) as urls,
+        BalancedSession(
+            {nobody: 1, **dict.fromkeys(urls, 1)}, policy=RoundRobin(), panic_threshold=0.5
+        ) as session,
+    ):
+        for server in session.balancer.members:
+            session.balancer.mark_down(server)
+        assert await names(session, 2) == ["server-0"] * 2
+
+
+async def test_failure_is_raised_where_the_policy_knows_nobody_else(nobody):
+    class First(Policy):
+        def narrow(self, group, key, now):
+            return [member for member in group if member.name == nobody]
+
+    async with BalancedSession({nobody: 1, "http://127.0.0.1:9": 1}, policy=First()) as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get("/")
+
+
+async def test_files_in_a_form_are_not_sent_again(nobody):
+    async with (
+        servers(1) as urls,
+        BalancedSession({nobody: 1, **dict.fromkeys(urls, 1)}, policy=RoundRobin()) as session,
+    ):
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.put("/", data={"name": "x", "file": io.BytesIO(b"once")})
+        assert (active(session), failures(session)) == ([0, 0], [1, 0])
+
+
+# Closing, and one request twice
+
+
+async def test_closing_ends_requests_and_responses_and_blames_no_server():
+    async with servers(1) as urls:
+        session = BalancedSession(dict.fromkeys(urls, 1))
+
+        async def ask(path):
+            async with session.get(path) as response:
+                reading.release()
+                await response.read()
+
+        reading = asyncio.Semaphore(0)
+        tasks = [asyncio.create_task(ask(path)) for path in ("/hang", "/stream")]
+        await reading.acquire()
+        while active(session) != [2]:
+            await asyncio.sleep(0)
+        await session.close()
+        for task in tasks:
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await asyncio.wait_for(task, 30)
+        assert (active(session), failures(session)) == ([0], [0])
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_closed_session_sends_nothing(used):
+    async with servers(1) as urls:
+        async with BalancedSession(dict.fromkeys(urls, 1)) as session:
+            await names(session, int(used))
+        with pytest.raises(RuntimeError, match="Session is closed"):
+            await session.get("/")
+        assert (active(session), failures(session)) == ([0], [0])
+        await session.close()
+
+
+async def test_task_can_be_made_of_a_request_and_it_is_sent_once():
+    async with servers(1) as urls, BalancedSession(dict.fromkeys(urls, 1)) as session:
+        request = session.get("/")
+        response = await asyncio.create_task(request)
+        response.release()
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await request
+        assert (active(session), failures(session)) == ([0], [0])
+
+
+async def test_request_that_nobody_awaits_says_so():
+    async with BalancedSession({"http://127.0.0.1:9": 1}) as session:
+        with pytest.warns(RuntimeWarning, match="was never awaited"):
+            session.get("/")
+        session.get("/").close()
+        assert session.balancer.stats()["http://127.0.0.1:9"].picks == 0
+
+
 # Whose is what
 
 
@@ -392,7 +561,6 @@ async def test_given_session_stays_open_and_own_one_is_closed():
             await names(session, 1)
         with pytest.raises(RuntimeError, match="Session is closed"):
             await session.get("/")
-        await BalancedSession(dict.fromkeys(urls, 1)).close()
 
 
 async def test_balancer_may_be_given_and_changed():
@@ -452,6 +620,12 @@ def test_base_url_must_be_one(url):
         ({"http://h": 1}, {"attempts": 0}, InvalidValue, "attempts must be >= 1 and <= 100, got 0"),
         ({"http://h": 1}, {"attempts": 1.5}, InvalidType, "attempts must be an int, got float"),
         ({"http://h": 1}, {"polciy": 1}, TypeError, "polciy"),
+        (
+            {"http://h": 1},
+            {"session": "s"},
+            InvalidType,
+            "session must be an aiohttp.ClientSession or None, got",
+        ),
         (Balancer({}), {"zone": "eu"}, InvalidType, "options must be those of the given Balancer, got zone"),
     ],
 )

@@ -1,16 +1,15 @@
 """The balancer: picks among the members that may be picked, and learns from how the picks end."""
 
-from asyncio import Future
 from collections.abc import Callable, Collection, Hashable, Mapping
-from contextlib import suppress
-from typing import Any, Generic, Literal, TypeVar
+from operator import index
+from typing import Any, Generic, Literal, SupportsIndex, TypeVar
 from zlib import crc32
 
 from penstock.balancing._weighted_round_robin_py import NoMemberUp, checked_count, shown
 from penstock.balancing.member import Group, Member, MemberStats
 from penstock.balancing.outliers import OutlierDetection
 from penstock.balancing.policies import Policy
-from penstock.balancing.roster import Roster
+from penstock.balancing.roster import Roster, wake
 from penstock.balancing.slow_start import SlowStart
 from penstock.clock import Clock
 from penstock.errors import InvalidType
@@ -76,20 +75,21 @@ class Lease(Generic[K]):
                 return False
             self._held = None
             member.active -= 1
+            latency = now - self._since
             if error is None:
-                member.observe(now - self._since, now, balancer._decay)
+                member.observe(latency, now, balancer._decay)
                 member.good += 1
                 member.streak = 0
+                member.fault = 0.0
             elif error is not CANCELLED:
-                if now - self._since > member.cost:
-                    member.observe(now - self._since, now, balancer._decay)
+                member.blame(latency, now, balancer._decay)
                 balancer._failed(member, now)
             if member.waiters and not member.active:
                 waiters, member.waiters = member.waiters, []
         finally:
             balancer._unlock()
         for waiter in waiters or ():
-            wake(waiter)
+            wake(waiter, True)
         return True
 
     def cancel(self) -> bool:
@@ -250,7 +250,7 @@ class Balancer(Roster[K]):
 
     def _pick_narrowed(self, key: Any, avoid: Collection[K], now: int, active: int) -> Member[K]:
         """A pick in which foreign code takes part: it runs without the lock, again if members change."""
-        if isinstance(avoid, (str, bytes)):  # "a" would avoid all names that are a part of it
+        if isinstance(avoid, (str, bytes)) or not isinstance(avoid, Collection):  # "ab" has "a" in it
             raise InvalidType(f"avoid must be a collection of names, got {type(avoid).__name__}")
         at = fraction_of(key) if self._policy.keyed and self._local_share != 1.0 else None
         while True:
@@ -307,18 +307,8 @@ def fraction_of(key: object) -> float:
     """Where a key lies between 0 and 1; the same in every process for str, bytes and int."""
     if isinstance(key, str):
         data = key.encode("utf-8", "surrogatepass")
+    elif isinstance(key, SupportsIndex):  # numpy's write themselves in another way
+        data = b"%x" % index(key)
     else:
         data = bytes(key) if isinstance(key, (bytes, bytearray)) else repr(key).encode()
     return crc32(data) / (1 << 32)
-
-
-def wake(waiter: "Future[None]") -> None:
-    """Ends a wait, from any thread."""
-    with suppress(RuntimeError):  # its loop is closed: nobody waits any more
-        waiter.get_loop().call_soon_threadsafe(end, waiter)
-
-
-def end(waiter: "Future[None]") -> None:
-    """Ends a wait that was not given up meanwhile."""
-    if not waiter.done():
-        waiter.set_result(None)

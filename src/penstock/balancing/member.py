@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from math import exp
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -88,20 +87,22 @@ class Member(Generic[K]):
         warming_since: ns at which its slow start began, or None.
         credit: what SmoothWeighted owes it, in weights.
         cost: its latency in ns, as PeakEwma counts it; 0 before the first lease came back.
-        stamp: ns at which `cost` was counted.
+        fault: what it costs in place of that, in ns, because it has failed; 0 after a success.
+        blamed_at: ns at which `fault` grew.
+        stamp: ns at which `cost` and `fault` were counted.
         streak: failures in a row.
         good: leases in this interval of the outlier detection that came back well.
         bad: those that came back with an error.
         ejections: how often it was ejected.
         sentence: ejections lately; the next one lasts one base time more.
-        served: an ejection has ended in this interval.
-        waiters: those that wait for `active` to be 0 once it drains.
+        returned_at: ns at which its last ejection ended.
+        waiters: those that wait for `active` to be 0 while it drains; True tells them that it is.
     """
 
     __slots__ = (
-        "active", "bad", "cost", "credit", "draining", "ejected_until", "ejections", "failures", "good",
-        "is_local", "name", "order", "picks", "sentence", "served", "set_weight", "stamp", "streak",
-        "up", "waiters", "warming_since", "weight", "zone",
+        "active", "bad", "blamed_at", "cost", "credit", "draining", "ejected_until", "ejections", "failures",
+        "fault", "good", "is_local", "name", "order", "picks", "returned_at", "sentence", "set_weight",
+        "stamp", "streak", "up", "waiters", "warming_since", "weight", "zone",
     )  # fmt: skip
 
     def __init__(self, name: K, weight: float, zone: object = None) -> None:
@@ -116,11 +117,10 @@ class Member(Generic[K]):
         self.ejected_until: int | None = None
         self.warming_since: int | None = None
         self.credit = 0.0
-        self.cost = 0.0
-        self.stamp = 0
+        self.cost = self.fault = 0.0
+        self.stamp = self.blamed_at = self.returned_at = 0
         self.streak = self.good = self.bad = self.ejections = self.sentence = 0
-        self.served = False
-        self.waiters: list[Future[None]] = []
+        self.waiters: list[Future[bool]] = []
 
     def __repr__(self) -> str:
         return f"Member({self.name!r}, weight={self.weight!r}, active={self.active}, {self.status})"
@@ -170,6 +170,20 @@ class Member(Generic[K]):
             self.cost = latency
         elif elapsed > 0:
             self.cost = latency + (cost - latency) * exp(-elapsed / decay)
+        if self.fault and elapsed > 0:
+            self.fault *= exp(-elapsed / decay)
+
+    def blame(self, latency: float, now: int, decay: float) -> None:
+        """Takes a failure in: its latency if that is a new peak, and in any case twice what it cost before.
+
+        A pick that was made before the last failure was heard of proves nothing new, and doubles nothing.
+        """
+        picked_at = now - latency
+        if latency > self.cost:
+            self.observe(latency, now, decay)
+        if not self.fault or picked_at >= self.blamed_at:
+            self.fault = min(2.0 * max(self.cost, self.fault, 1.0), decay)
+            self.blamed_at = now
 
 
 class Cursor:
@@ -191,23 +205,33 @@ class Group(tuple[Member[K], ...]):
     """
 
     cursor: Cursor
+    # Made when first asked for, not by cached_property: Python 3.11 holds one lock for all groups meanwhile,
+    # and what compares names may wait for another.
+    _by_name: dict[K, Member[K]] | None
+    _sums: list[float] | None
 
     def __new__(cls, members: Iterable[Member[K]], cursor: Cursor) -> "Group[K]":
         """A group of those."""
         group = super().__new__(cls, members)
         group.cursor = cursor
+        group._by_name = group._sums = None
         return group
 
-    @cached_property
+    @property
     def by_name(self) -> dict[K, Member[K]]:
         """The members by their names."""
-        return {member.name: member for member in self}
+        if self._by_name is None:
+            self._by_name = {member.name: member for member in self}
+        return self._by_name
 
-    @cached_property
-    def sums(self) -> list[float] | None:
-        """The weight of each with all before it, or None when all weigh the same."""
-        weights = [member.weight for member in self]
-        return list(accumulate(weights)) if any(weight != weights[0] for weight in weights) else None
+    @property
+    def sums(self) -> list[float]:
+        """The weight of each with all before it; empty when all weigh the same."""
+        if self._sums is None:
+            weights = [member.weight for member in self]
+            uneven = any(weight != weights[0] for weight in weights)
+            self._sums = list(accumulate(weights)) if uneven else []
+        return self._sums
 
     def without(self, names: Collection[K]) -> "Group[K]":
         """The members of other names."""

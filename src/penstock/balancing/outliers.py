@@ -84,11 +84,11 @@ class OutlierDetection:
         return round(min(self.base_ejection * times, self.max_ejection) * NANOSECONDS)
 
     def outliers(self, members: Iterable[Member[Any]]) -> list[Member[Any]]:
-        """Those of the healthy members whose success rate in this interval stands out."""
+        """Those of the members that are up whose success rate in this interval stands out."""
         if self.success_rate_stdev is None:
             return []
         volume = self.success_rate_volume
-        rated = [member for member in members if member.healthy and member.good + member.bad >= volume]
+        rated = [member for member in members if member.status == "up" and member.good + member.bad >= volume]
         if len(rated) < self.success_rate_members:
             return []
         rates = [member.good / (member.good + member.bad) for member in rated]

@@ -89,7 +89,8 @@ class SmoothWeighted(Policy[K]):
 
     Every member that may be picked gains its weight; the one that has most is picked, the first among
     equals, and pays what all have gained. Shares are exact while the members stay the same; `ExactWeighted`
-    keeps them so while they go and come.
+    keeps them so while they go and come. When members join or leave, or a weight is set, nobody keeps more
+    credit or debt than the price of a pick from then on.
 
     Source: nginx, ngx_http_upstream_round_robin.c, commit 52327e0627f4.
     """
@@ -109,6 +110,18 @@ class SmoothWeighted(Policy[K]):
         assert best is not None
         best.credit = highest - total
         return best
+
+    def plan(self, weights: Mapping[Member[K], float], /) -> tuple[Member[K], ...]:
+        """The members."""
+        return tuple(weights)
+
+    def adopt(self, plan: tuple[Member[K], ...], /) -> None:
+        """Bounds what they are owed: 500 at weights of 1000 and 1 would be a burst of 500 at 1 and 1."""
+        for is_local in (True, False):  # the zones take turns apart from each other
+            side = [member for member in plan if member.is_local is is_local]
+            price = sum(member.set_weight for member in side)
+            for member in side:
+                member.credit = max(-price, min(member.credit, price))
 
 
 class ExactWeighted(Policy[K]):
@@ -241,8 +254,8 @@ class PowerOfTwoChoices(Policy[K]):
         self.narrows = type(getattr(random, "__self__", None)) is not Random  # foreign code, not under a lock
 
     def narrow(self, group: Group[K], key: Any, now: int, /) -> Sequence[Member[K]]:
-        """The two, drawn by dice of somebody else."""
-        return self._two(group) if len(group) > 1 else group
+        """The two, where they are drawn by dice of somebody else; they are left to `choose` otherwise."""
+        return self._two(group) if self.narrows and len(group) > 1 else group
 
     def choose(self, group: Sequence[Member[K]], now: int, /) -> Member[K]:
         """The less busy one of two."""
@@ -254,7 +267,7 @@ class PowerOfTwoChoices(Policy[K]):
     def _two(self, group: Group[K]) -> tuple[Member[K], Member[K]]:
         """Two different ones, drawn by weight."""
         random, sums, last = self._random, group.sums, len(group) - 1
-        if sums is None:
+        if not sums:
             one, other = int(random() * (last + 1)), int(random() * last)
             if other >= one:
                 other += 1
@@ -276,6 +289,9 @@ class PeakEwma(PowerOfTwoChoices[K]):
     The latency is an average that fades with time, but jumps to every peak at once: a member that has
     become slow is avoided after one slow answer and is tried again as the memory of it fades. One that was
     never heard of and is busy waits for its first answer before it gets more.
+
+    Every failure in a row doubles what a member costs, up to `decay` seconds, until it succeeds or the memory
+    of that has faded too. Finagle leaves those that fail fast to other means; here they draw no work.
 
     Args:
         decay: seconds in which what was seen fades to 1 / e, > 0.
@@ -300,7 +316,8 @@ class PeakEwma(PowerOfTwoChoices[K]):
         member.observe(0, now, self.decay)
         if member.cost == 0 and member.active:
             return PENALTY + member.active
-        return member.cost * (member.active + 1) / member.weight
+        cost = member.cost if member.cost > member.fault else member.fault
+        return cost * (member.active + 1) / member.weight
 
 
 PENALTY = float((1 << 63) - 1 >> 16)  # Finagle's: more than any latency

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from itertools import count
 from threading import RLock
 from typing import Any, Generic, TypeVar
@@ -243,30 +244,37 @@ class Roster(Generic[K]):
     def _set_draining(self, name: K, draining: bool) -> None:
         member = self._member(name)
         now = self._clock()
+        waiters = []
         with self._lock:
             if member.draining != draining:
                 member.draining = draining
+                member.streak = 0
                 if not draining:
                     self._warm_up(member, now)
+                    waiters, member.waiters = member.waiters, []
                 self._regroup(now)
+        for waiter in waiters:
+            wake(waiter, False)
 
     async def drained(self, name: K) -> None:
         """Waits until a draining member has no active lease.
 
         Raises:
             UnknownMember: (LookupError) there is no such member.
-            ValueError: it does not drain, and might be busy for ever.
+            ValueError: it does not drain, or its drain is taken back, so that it might be busy for ever.
         """
         member = self._member(name)
-        if not member.draining:
-            raise InvalidValue(f"member must be draining, got {shown(name)}, which is {member.status}")
-        waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._lock:
-            if not member.active:
-                return
-            member.waiters.append(waiter)
+            if not member.draining:
+                waiter.set_result(False)
+            elif not member.active:
+                waiter.set_result(True)
+            else:
+                member.waiters.append(waiter)
         try:
-            await waiter
+            if not await waiter:
+                raise InvalidValue(f"member must be draining, got {shown(name)}, which is {member.status}")
         finally:
             with self._lock:
                 if waiter in member.waiters:
@@ -304,8 +312,7 @@ class Roster(Generic[K]):
         with self._lock:
             for member in self._members.values():
                 if member.ejected_until is not None and now >= member.ejected_until:
-                    member.ejected_until = None
-                    member.served = True
+                    member.returned_at, member.ejected_until = member.ejected_until, None
                     member.streak = 0
                     self._warm_up(member, now)
             if now >= self._sweep_at:
@@ -315,13 +322,15 @@ class Roster(Generic[K]):
     def _sweep(self, now: int) -> None:
         """An interval of the outlier detection ends, or several in which nobody was picked."""
         assert self._outliers is not None
-        ended = 1 + (now - self._sweep_at) // self._outliers.interval_ns
-        self._sweep_at += ended * self._outliers.interval_ns
+        interval = self._outliers.interval_ns
+        begun = self._sweep_at - interval
+        self._sweep_at = now - (now - begun) % interval + interval
         members = self._members.values()
         for member in members:
             if member.ejected_until is None:
-                member.sentence = max(member.sentence - ended + member.served, 0)
-                member.served = False
+                out = max(0, -((begun - member.returned_at) // interval))  # intervals until after its return
+                healthy = (self._sweep_at - interval - begun) // interval - out
+                member.sentence = max(member.sentence - max(healthy, 0), 0)
         for outlier in self._outliers.outliers(members):
             self._eject(outlier, now)
         for member in members:
@@ -408,6 +417,18 @@ def checked_members(members: object) -> dict[Any, float]:
         raise InvalidType(f"members must be a mapping of name to weight, got {type(members).__name__}")
     checked_size(members)
     return {name: checked_weight(name, weight) for name, weight in members.items()}
+
+
+def wake(waiter: "asyncio.Future[bool]", outcome: bool) -> None:
+    """Ends a wait, from any thread."""
+    with suppress(RuntimeError):  # its loop is closed: nobody waits any more
+        waiter.get_loop().call_soon_threadsafe(end, waiter, outcome)
+
+
+def end(waiter: "asyncio.Future[bool]", outcome: bool) -> None:
+    """Ends a wait that was not given up meanwhile."""
+    if not waiter.done():
+        waiter.set_result(outcome)
 
 
 M = TypeVar("M", bound=Mapping[Any, Any])
