@@ -277,6 +277,8 @@ void ps_ring_order(const ps_ring *ring, uint64_t hash, size_t n, uint8_t *seen, 
         uint32_t owner = ring->owners[at];
         if (is_new(order, found, owner, seen)) order[found++] = owner;
     }
+    for (uint32_t owner = 0; found < n; owner++) /* those that have no point */
+        if (is_new(order, found, owner, seen)) order[found++] = owner;
 }
 
 /* ---- invariants */

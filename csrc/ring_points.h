@@ -42,7 +42,7 @@ void ps_ring_free(ps_ring *ring);
 ps_status ps_ring_add(const ps_ring *ring, uint32_t owner, const uint64_t *points, size_t count,
                       ps_ring *grown);
 
-/* Makes `shrunk` out of `ring` without an owner: those above it move down by one. Others must be left. */
+/* Makes `shrunk` out of `ring` without an owner: those above it move down by one. Points of others must be left. */
 ps_status ps_ring_remove(const ps_ring *ring, uint32_t owner, ps_ring *shrunk);
 
 /* The place of the first point from `at` on that is not below `hash`, n if there is none; for crowded cells. */
@@ -67,8 +67,8 @@ static inline uint32_t ps_ring_owner(const ps_ring *ring, uint64_t hash)
 /* The owners of n hashes. */
 void ps_ring_owners(const ps_ring *ring, const uint64_t *hashes, size_t n, int32_t *owners);
 
-/* The first `n` distinct owners from a hash on, clockwise, of `nodes` >= n owners. `seen` has a bit for each of
- * them, all 0; it may be NULL when n <= PS_RING_NEAR. */
+/* The first `n` distinct owners from a hash on, clockwise, of `nodes` >= n owners; those without a point come
+ * last, by their numbers. `seen` has a bit for each of them, all 0; it may be NULL when n <= PS_RING_NEAR. */
 void ps_ring_order(const ps_ring *ring, uint64_t hash, size_t n, uint8_t *seen, uint32_t *order);
 
 /* True when every rule of this header holds. */

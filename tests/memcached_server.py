@@ -5,12 +5,11 @@ import socket
 import subprocess
 import time
 from typing import Self
-from urllib.parse import unquote_to_bytes
 
 import engines
 from redis_server import free_port
 
-PATIENCE = 20  # seconds for a server to start or stop, and for an answer
+PATIENCE = 20  # seconds for a server to start or stop
 
 
 class MemcachedServer:
@@ -58,19 +57,3 @@ class MemcachedServer:
             self._process.kill()
             self._process.wait(PATIENCE)
             self._process = None
-
-    def keys(self) -> set[bytes]:
-        """All that it holds."""
-        return {
-            unquote_to_bytes(line.split()[0].removeprefix(b"key="))
-            for line in self._lines("lru_crawler metadump all")
-        }
-
-    def _lines(self, command: str) -> list[bytes]:
-        """What it answers to a command, without the END."""
-        with (
-            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection,
-            connection.makefile("rb") as answer,
-        ):
-            connection.sendall(f"{command}\r\n".encode())
-            return list(iter(answer.readline, b"END\r\n"))

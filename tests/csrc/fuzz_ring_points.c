@@ -62,7 +62,10 @@ static uint32_t next_owner(const model *expected, uint64_t hash, const bool *see
     size_t best = MOST;
     for (size_t i = 0; i < expected->n; i++)
         if (!seen[expected->owners[i]] && (best == MOST || nearer(expected, hash, i, best))) best = i;
-    return expected->owners[best];
+    if (best < MOST) return expected->owners[best];
+    uint32_t owner = 0; /* those without a point come last */
+    while (seen[owner]) owner++;
+    return owner;
 }
 
 static void require_same(const ps_ring *ring, const model *expected, fuzz_input *input)
@@ -90,11 +93,19 @@ static void require_same(const ps_ring *ring, const model *expected, fuzz_input 
     }
 }
 
+static bool has_all_points(const model *expected, uint32_t owner)
+{
+    for (size_t i = 0; i < expected->n; i++)
+        if (expected->owners[i] != owner) return false;
+    return true;
+}
+
 static void change(ps_ring *ring, model *expected, fuzz_input *input)
 {
     ps_ring changed;
     bool grows = expected->nodes < 2 || (expected->n < MOST - 60 && fuzz_take(input, 1) % 3 > 0);
     uint32_t owner = (uint32_t)(fuzz_take(input, 2) % (expected->nodes + (grows ? 1 : 0)));
+    if (!grows && has_all_points(expected, owner)) return; /* the header asks for points that are left */
     uint64_t points[60];
     size_t count = 1 + fuzz_take(input, 1) % 60;
     unsigned how = (unsigned)fuzz_take(input, 1) % 4;
@@ -120,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     expected.nodes = 1 + (uint32_t)(fuzz_take(&input, 1) % 40);
     unsigned how = (unsigned)fuzz_take(&input, 1) % 4;
     for (uint32_t owner = 0; owner < expected.nodes; owner++)
-        for (size_t count = 1 + fuzz_take(&input, 1) % 8; count > 0; count--) {
+        for (size_t count = fuzz_take(&input, 1) % 9 + (owner == 0); count > 0; count--) {
             expected.points[expected.n] = some_point(&input, how);
             expected.owners[expected.n++] = owner;
         }

@@ -123,6 +123,26 @@ def test_release_of_what_carries_nothing_is_refused():
             ring.release(name)
 
 
+def test_batch_that_fails_carries_nothing():
+    ring = BoundedLoadRing(NODES)
+    ring.acquire("key")
+    before = ring.loads()
+    for keys in (["a", "b", 1.5], "key", 5):
+        with pytest.raises(InvalidType):
+            ring.acquire_many(keys)
+    assert ring.loads() == before
+
+
+def test_destructor_may_release_while_the_ring_counts():
+    """As one that runs in the middle of any call: here, when a weight is asked for."""
+    ring = BoundedLoadRing(NODES)
+    held = [ring.acquire("key") for _ in range(3)]
+    with ring._lock:
+        ring.release(held.pop())
+    assert sum(ring.loads().values()) == 2
+    assert type(ring.loads()) is dict
+
+
 def test_capacity_of_an_unknown_node_is_refused():
     with pytest.raises(UnknownNode, match="must be one of 'a', 'b', 'c', 'd', got 'x'"):
         BoundedLoadRing(NODES).capacity("x")

@@ -1,6 +1,7 @@
 """The hash ring: where keys go, what moves, what is refused."""
 
 import copy
+import enum
 import itertools
 import os
 import pickle
@@ -17,6 +18,9 @@ from penstock.errors import InvalidType, InvalidValue, PenstockError
 from penstock.hashring import (
     DuplicateNode,
     EmptyRing,
+    FrozenAnchor,
+    FrozenMaglev,
+    FrozenRendezvous,
     FrozenRing,
     HashRing,
     InvalidSnapshot,
@@ -401,9 +405,48 @@ def test_array_of_other_things_is_refused(keys):
         small(list("abc")).get_many(keys)
 
 
-def test_keys_that_are_no_iterable_are_refused():
-    with pytest.raises(TypeError):
-        small(list("abc")).get_many(5)
+@pytest.mark.parametrize("keys", [5, None, "user:17", b"user:17", bytearray(b"17"), np.str_("user:17")])
+def test_one_key_is_no_batch(keys):
+    message = f"^keys must be a list, a tuple or an array of keys, got {type(keys).__name__}$"
+    for call in (small(list("abc")).get_many, small(list("abc")).snapshot().get_many):
+        with pytest.raises(InvalidType, match=message):
+            call(keys)
+
+
+def test_memory_that_is_not_aligned_is_no_place_for_the_answer():
+    odd = np.frombuffer(bytearray(4 * 3 + 1), np.int32, offset=1)
+    with pytest.raises(
+        InvalidValue, match=r"^out must be contiguous, aligned and writeable, got other memory$"
+    ):
+        small(list("abc")).get_many(np.arange(3), out=odd)
+
+
+def test_answer_may_lie_where_the_keys_do():
+    ring, keys = small(list("abcdefgh")), np.arange(40, dtype=np.int32)
+    expected = ring.get_many(keys.copy()).tolist()
+    assert ring.get_many(keys, out=keys).tolist() == expected
+    wide = np.arange(40, dtype=np.int64)
+    assert ring.get_many(wide, out=wide.view(np.int32)[1:41]).tolist() == expected
+
+
+class Column(np.ndarray):
+    """An array of a class of the caller's own."""
+
+
+class Liar(np.ndarray):
+    """One that has another number of keys than it says."""
+
+    def ravel(self):
+        return np.arange(7)
+
+
+def test_array_of_any_class_is_an_array():
+    ring, keys = small(list("abc")), np.arange(9)
+    assert ring.get_many(keys.view(Column)).tolist() == ring.get_many(keys).tolist()
+    with pytest.raises(
+        InvalidValue, match=r"^keys must not change while they are hashed, got other ones at 3$"
+    ):
+        ring.get_many(np.arange(3).view(Liar))
 
 
 # ---- nodes
@@ -492,6 +535,44 @@ def test_points_of_a_node_have_bounds(vnodes):
         HashRing(vnodes=vnodes)
 
 
+class Rack(enum.StrEnum):
+    NORTH = "north"
+    __str__ = enum.Enum.__str__
+
+
+class Longer(str):
+    """A name that grows when it is written."""
+
+    def __str__(self):
+        return "x" * 20_000
+
+
+def test_name_is_the_text_of_a_subclass_and_not_what_it_is_written_as():
+    ring = HashRing([Rack.NORTH, Longer("south")])
+    assert ring.nodes == ("north", "south")
+    assert Rack.NORTH in ring
+    assert {type(name) for name in ring.nodes} == {str}
+    assert ring.points() == HashRing(["north", "south"]).points()
+
+
+class Evasive(float):
+    """A weight that says that it is in every range."""
+
+    def __le__(self, other):
+        return True
+
+    def __ge__(self, other):
+        return True
+
+    def __float__(self):
+        return float("nan")
+
+
+def test_weight_is_what_it_is_as_a_float():
+    with pytest.raises(InvalidValue, match=r"^weight of 'a' must be >= 1e-06"):
+        HashRing({"a": Evasive(1)})
+
+
 def test_points_of_a_ring_have_a_bound():
     with pytest.raises(
         InvalidValue, match=r"^points of a ring must be <= 16777216, got 160000000: fewer vnodes"
@@ -511,6 +592,22 @@ def test_update_is_one_change_of_all_nodes():
     assert ring.nodes == ("x", "y")
     ring.update([])
     assert len(ring) == 0
+
+
+@pytest.mark.parametrize("nodes", ["abc", b"abc", 5, None])
+def test_update_takes_what_the_constructor_does(nodes):
+    ring = small(["a"])
+    with pytest.raises(InvalidType, match=r"^nodes must be names, or a mapping of name to weight, got"):
+        ring.update(nodes)
+    assert ring.nodes == ("a",)
+
+
+def test_nodes_without_end_are_refused():
+    ring = small(["a"])
+    for call in (HashRing, ring.update):
+        with pytest.raises(InvalidValue, match=r"^nodes must be <= 1000000, got more$"):
+            call(itertools.repeat("a"))
+    assert ring.nodes == ("a",)
 
 
 def test_contains_and_iterates_over_names():
@@ -555,6 +652,19 @@ def test_callable_that_returns_no_hash_is_refused(value, error):
         with pytest.raises(error, match=r"^hash of b?'"):
             call()
     assert ring.nodes == ("a",)
+
+
+def test_callable_that_puts_all_in_one_place_gives_all_to_one_node():
+    ring = small(["a", "b"], hash=lambda data: 5)
+    assert ring.distribution() == {"a": 1, "b": 0}
+    assert ring.get_many(KEYS[:9]) == ["a"] * 9
+    assert list(ring.iter_nodes("key")) == ["a", "b"]
+
+
+def test_hash_of_a_ring_is_named_and_not_passed_on():
+    """As a callable it would be one of 64 bits, and put all hashes of 32 bits at the start of the circle."""
+    with pytest.raises(InvalidType, match=r"^name must be the name of a hash or a callable, got a KeyHash"):
+        HashRing(["a", "b"], hash=small(hash="md5-be32").hash)
 
 
 def test_callable_may_use_the_ring_that_it_hashes_for():
@@ -622,6 +732,18 @@ def test_weighted_ketama_changes_as_if_built_anew(nodes, data):
     assert ring.points() == HashRing(rest, hash="ketama-weighted").points()
 
 
+def test_server_too_light_for_a_point_comes_last_and_gets_no_key():
+    """As in libmemcached, whose weights such a ring has."""
+    ring = HashRing({"10.0.0.1:7000": 1, "10.0.0.2:7000": 1e6, "10.0.0.3:7000": 1}, hash="ketama-weighted")
+    assert {node for _, node in ring.points()} == {"10.0.0.2:7000"}
+    assert list(ring.iter_nodes("key")) == ["10.0.0.2:7000", "10.0.0.1:7000", "10.0.0.3:7000"]
+    assert ring.get_nodes("key", 2) == ["10.0.0.2:7000", "10.0.0.1:7000"]
+    assert ring.distribution() == {"10.0.0.1:7000": 0, "10.0.0.2:7000": 1, "10.0.0.3:7000": 0}
+    crowd = HashRing({"big:1": 1e6} | {f"small:{i}": 1 for i in range(40)}, hash="ketama-weighted")
+    assert crowd.get_nodes("key", 41) == list(crowd.iter_nodes("key"))
+    assert sorted(crowd.iter_nodes("key")) == list(crowd.nodes)
+
+
 # ---- snapshots
 
 
@@ -633,6 +755,30 @@ def test_snapshot_in_bytes_makes_an_equal_ring(nodes, hash):
     assert HashRing.from_bytes(data).points() == ring.points()
     assert FrozenRing.from_bytes(data) == ring.snapshot()
     assert FrozenRing.from_bytes(data).fingerprint() == ring.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (FrozenRing, {"vnodes": 7}),
+        (FrozenMaglev, {"table_size": 101}),
+        (FrozenRendezvous, {}),
+        (FrozenAnchor, {"capacity": 9}),
+    ],
+)
+@pytest.mark.parametrize("nodes", [[], ["a", "b"]])
+def test_frozen_placement_cannot_begin_again(cls, settings, nodes):
+    frozen = cls(nodes, **settings)
+    before = frozen.content()
+    with pytest.raises(InvalidValue, match=r"^a frozen placement must be initialised once"):
+        frozen.__init__(["x", "y", "z"], seed=1)
+    assert (frozen.content(), frozen.nodes, frozen.hash.seed) == (before, tuple(nodes), 0)
+    assert frozen == cls(nodes, **settings)
+
+
+def test_settings_of_a_frozen_ring_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        FrozenRing(["a"]).vnodes = 3
 
 
 def test_snapshot_stays_as_it_is():
@@ -757,7 +903,7 @@ def test_every_answer_belongs_to_a_membership_that_existed():
     for reader in readers:
         reader.start()
     until, changes = time.monotonic() + SECONDS, 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or (len(answers) < 8 and all(reader.is_alive() for reader in readers)):
         for name in coming:
             ring.add_node(name)
         for name in coming:

@@ -96,6 +96,12 @@ def test_negative_keys_of_narrow_arrays_keep_their_value(jump_hash_many):
     assert jump_hash_many(np.array([-1], np.int8), 1000).tolist() == jump_hash_many([-1], 1000).tolist()
 
 
+@many_of_both
+def test_matrix_is_an_array_like_any_other(jump_hash_many):
+    keys = np.arange(6).reshape(2, 3)
+    assert jump_hash_many(keys.view(np.matrix), 10).tolist() == jump_hash_many(keys, 10).tolist()
+
+
 @pytest.mark.parametrize("buckets", [0, -1, 2**31, -(2**64), HUGE])
 def test_buckets_out_of_range_are_refused(jump_hash, buckets):
     with pytest.raises(InvalidValue, match=r"^buckets must be >= 1 and <= 2147483647, got ") as caught:

@@ -47,6 +47,15 @@ def placement(cluster: Cluster, keys: list[str], **behaviors: object) -> list[st
     return [servers[client.hash(key)] for key in keys]
 
 
+def held(server: str, value: str) -> set[str]:
+    """The keys that a server has with that value.
+
+    Asked for one after the other: a dump of all keys misses some that memcached moves meanwhile.
+    """
+    found = pylibmc.Client([server]).get_multi(KEYS)
+    return {key for key, its_value in found.items() if its_value == value}
+
+
 @pytest.fixture(scope="module")
 def servers():
     with ExitStack() as running:
@@ -61,12 +70,12 @@ def servers():
 def test_100_000_keys_lie_on_the_servers_that_the_ring_names(servers, mode, weights):
     cluster = {server.address: weight for server, weight in zip(servers, weights, strict=True)}
     client = libmemcached(cluster, **BEHAVIORS[mode])
-    client.flush_all()
-    assert client.set_multi(dict.fromkeys(KEYS, b"")) == []  # the keys that failed
-    expected: dict[str, set[bytes]] = {address: set() for address in cluster}
+    value = f"{mode} {weights}"
+    assert client.set_multi(dict.fromkeys(KEYS, value)) == []  # the keys that failed
+    expected: dict[str, set[str]] = {address: set() for address in cluster}
     for key, node in zip(KEYS, HashRing(cluster, hash=mode).get_many(KEYS), strict=True):
-        expected[node].add(key.encode())
-    assert {server.address: server.keys() for server in servers} == expected
+        expected[node].add(key)
+    assert {address: held(address, value) for address in cluster} == expected
 
 
 @pytest.mark.parametrize(("mode", "name"), CASES)

@@ -1,5 +1,6 @@
 """What a KeyHash promises, on both twins."""
 
+import enum
 import hashlib
 import pickle
 import random
@@ -15,7 +16,7 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import PenstockError
+from penstock.errors import InvalidType, InvalidValue, PenstockError
 from twins import both_twins, load
 
 MODULE = "penstock.hashring.key_hash"
@@ -493,6 +494,28 @@ def test_hashes_are_equal_by_name_and_seed(KeyHash):
 def test_hash_is_frozen(KeyHash, attribute):
     with pytest.raises(AttributeError):
         setattr(KeyHash(), attribute, 1)
+
+
+def test_hash_cannot_begin_again(KeyHash):
+    hashed = KeyHash("xxh64", 7)
+    with pytest.raises(InvalidValue, match=r"^a KeyHash must be initialised once, got a second time$"):
+        hashed.__init__("crc16")
+    assert hashed == KeyHash("xxh64", 7)
+
+
+class Known(enum.StrEnum):
+    SLOTS = "crc16"
+    __str__ = enum.Enum.__str__
+
+
+def test_name_may_be_of_a_subclass_of_text(KeyHash):
+    hashed = KeyHash(Known.SLOTS)
+    assert (hashed.name, type(hashed.name), hashed("key")) == ("crc16", str, KeyHash("crc16")("key"))
+
+
+def test_hash_is_no_callable_of_another_hash(KeyHash):
+    with pytest.raises(InvalidType, match=r"^name must be the name of a hash or a callable, got a KeyHash"):
+        KeyHash(KeyHash("md5-be32"))
 
 
 def test_pickle_holds_what_it_is_and_opens_with_either_twin(KeyHash, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import InvalidValue
+from penstock.errors import InvalidType, InvalidValue
 from penstock.hashring.errors import EmptyRing
 from twins import both_twins, load
 
@@ -120,6 +120,32 @@ def test_too_many_points_are_refused_before_they_are_made(RingPoints):
         RingPoints(("a", "b"), hash, "replicas", [10_000_000, 10_000_000])
     with pytest.raises(InvalidValue, match="counts must be one for each of 2 nodes, got 1"):
         RingPoints(("a", "b"), hash, "replicas", [1])
+    for counts in ([0, 0], [5, -1]):
+        with pytest.raises(InvalidValue, match=r"^counts must be >= 0, and some above, got \["):
+            RingPoints(("a", "b"), hash, "replicas", counts)
+
+
+def test_positions_are_those_that_a_kernel_can_read(RingPoints):
+    ring = made("py" if "py" in RingPoints.__module__ else "c", ["a", "b"])
+    for positions, message in (
+        ([1], r"must be a numpy array, got list"),
+        (np.array([1]), r"must be \(n,\) uint64, got \(1,\) int64"),
+        (np.array([1], ">u8"), r"must be \(n,\) uint64, got \(1,\) >u8"),
+        (np.zeros((1, 2), np.uint64), r"must be \(n,\) uint64, got \(1, 2\) uint64"),
+        (np.zeros(4, np.uint64)[::2], "must be contiguous and aligned"),
+        (np.frombuffer(bytearray(9), np.uint64, offset=1), "must be contiguous and aligned"),
+    ):
+        with pytest.raises(InvalidType, match=f"^positions {message}"):
+            ring.locate_many(positions)
+
+
+def test_node_without_points_comes_last(RingPoints):
+    impl = "py" if "py" in RingPoints.__module__ else "c"
+    ring = made(impl, [f"n{i:02}" for i in range(40)], counts=[i % 2 for i in range(40)])
+    order = ring.get_nodes("key", 40)
+    assert sorted(order[:20]) == [f"n{i:02}" for i in range(1, 40, 2)]
+    assert order[20:] == [f"n{i:02}" for i in range(0, 40, 2)]
+    assert list(ring.iter_nodes("key")) == order
 
 
 def test_frozen_ring_is_initialised_once(RingPoints):

@@ -84,7 +84,7 @@ cdef class AnchorBuckets(Placement):
             raise MemoryError
         for bucket in left:
             ps_anchor_remove(&anchor, bucket)
-        if PyTuple_GET_SIZE(self._nodes):  # another thread was faster
+        if self.begun:  # another thread was faster, or the hash began it
             ps_anchor_free(&anchor)
             PyMem_Free(node_of)
             self.refuse_twice()

@@ -53,7 +53,7 @@ def jump_hash_many(keys, buckets, /):
     import numpy as np
 
     cdef int32_t count = count_of(buckets)
-    words = key_words(keys)
+    words = words_of(keys) if type(keys) is list or type(keys) is tuple else key_words(keys)
     found = np.empty(words.shape, np.int32)
     cdef const uint64_t[::1] from_words = words.ravel()
     cdef int32_t[::1] to_found = found.ravel()
@@ -76,6 +76,18 @@ cdef inline uint64_t word_of(object key) except? 0:
         return PyLong_AsUnsignedLongLong(key)
     except OverflowError:
         return checked_key(key)
+
+
+cdef object words_of(object keys):
+    import numpy as np
+
+    cdef tuple all_keys = tuple(keys)  # no one else can change it meanwhile
+    words = np.empty(len(all_keys), np.uint64)
+    cdef uint64_t[::1] to_words = words
+    cdef Py_ssize_t i
+    for i in range(len(all_keys)):
+        to_words[i] = word_of(all_keys[i])
+    return words
 
 
 cdef inline int32_t count_of(object buckets) except 0:

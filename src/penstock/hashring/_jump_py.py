@@ -120,4 +120,4 @@ def key_words(keys: object) -> "NDArray[np.uint64]":
     if keys.dtype.kind not in "iu":
         raise InvalidType(f"keys must be ints or an array of integers, got an array of {keys.dtype}")
     wide = np.int64 if keys.dtype.kind == "i" else np.uint64
-    return np.require(keys, wide, ["C", "ALIGNED"]).view(np.uint64)
+    return np.require(keys, wide, ["C", "ALIGNED", "ENSUREARRAY"]).view(np.uint64)

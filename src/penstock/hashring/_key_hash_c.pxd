@@ -62,6 +62,7 @@ cdef struct held_keys:  # keys of a list that are hashed without the GIL
 cdef class KeyHash:
     cdef ps_key_hash hash
     cdef object _name, _function
+    cdef bint begun
 
     # The position of a key: its hash, moved up to the highest of 64 bits.
     cdef inline int position_of(self, object key, uint64_t *out) except -1:

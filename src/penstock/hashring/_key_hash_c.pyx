@@ -16,8 +16,10 @@ from penstock.hashring._key_hash_py import (
     checked_hash,
     checked_keys,
     checked_value,
+    initialised_twice,
     key_bytes,
     listed,
+    nested,
 )
 
 __all__ = ["KeyHash"]
@@ -80,18 +82,22 @@ cdef class KeyHash:
 
     Raises:
         ValueError: there is no hash of that name, or the seed is out of its range.
-        TypeError: name is neither a str nor callable, or seed is no int.
+        TypeError: name is neither a str nor callable, or is a KeyHash, or seed is no int.
     """
 
     def __cinit__(self):
         self._name = "xxh3_64"  # what a hash is that nobody initialises
 
     def __init__(self, name="xxh3_64", seed=0):
+        if self.begun:
+            raise initialised_twice()
+        if isinstance(name, KeyHash):
+            raise nested()
         kind, text, number, function = checked_hash(name, seed)
         cdef ps_key_hash hash
         hash.kind, hash.seed = kind, number
         hash.shift = 64 - ps_key_hash_bits(hash.kind)
-        self.hash, self._name, self._function = hash, text, function
+        self.hash, self._name, self._function, self.begun = hash, text, function, True
 
     def __repr__(self):
         what = self._function if self._name is None else self._name

@@ -108,12 +108,16 @@ class KeyHash:
 
     Raises:
         ValueError: there is no hash of that name, or the seed is out of its range.
-        TypeError: name is neither a str nor callable, or seed is no int.
+        TypeError: name is neither a str nor callable, or is a KeyHash, or seed is no int.
     """
 
     __slots__ = ("_bits", "_function", "_kind", "_name", "_seed", "_value")
 
     def __init__(self, name: str | Function = "xxh3_64", seed: int = 0) -> None:
+        if hasattr(self, "_kind"):
+            raise initialised_twice()
+        if isinstance(name, KeyHash):
+            raise nested()
         self._kind, self._name, self._seed, self._function = checked_hash(name, seed)
         self._bits, _, self._value = Hash(64, 0, self._called) if self._name is None else HASHES[self._name]
 
@@ -212,9 +216,10 @@ def checked_hash(name: object, seed: object) -> tuple[int, str | None, int, Func
         return CALLED, None, checked_seed("a callable", seed, 0), cast(Function, name)
     if not isinstance(name, str):
         raise InvalidType(f"name must be the name of a hash or a callable, got {type(name).__name__}")
+    name = str.__str__(name)  # the text alone: str() of an enum's member is another
     if name not in HASHES:
         raise InvalidValue(f"name must be one of {', '.join(HASHES)}, got {shown(name)}")
-    return list(HASHES).index(name), str(name), checked_seed(name, seed, HASHES[name].seed_bits), None
+    return list(HASHES).index(name), name, checked_seed(name, seed, HASHES[name].seed_bits), None
 
 
 def checked_seed(name: str, seed: object, bits: int) -> int:
@@ -274,7 +279,10 @@ def checked_keys(keys: object) -> "Sequence[Any] | NDArray[Any]":
     """
     if isinstance(keys, list | tuple):
         return keys
-    if hasattr(keys, "__array_interface__"):
+    text = isinstance(
+        keys, str | bytes | bytearray | memoryview
+    )  # numpy's scalars too, which look like arrays
+    if not text and hasattr(keys, "__array_interface__"):
         import numpy
 
         array = numpy.asarray(keys)
@@ -285,7 +293,7 @@ def checked_keys(keys: object) -> "Sequence[Any] | NDArray[Any]":
         if array.dtype.kind not in "SUiu":
             raise InvalidType(f"keys must be an array of str, bytes or integers, got {array.dtype}")
         return array
-    if isinstance(keys, str | bytes | bytearray | memoryview) or not isinstance(keys, Iterable):
+    if text or not isinstance(keys, Iterable):
         raise InvalidType(f"keys must be a list, a tuple or an array of keys, got {type(keys).__name__}")
     return list(keys)
 
@@ -310,6 +318,16 @@ def as_words(keys: "NDArray[Any]") -> "NDArray[numpy.uint64]":
 
     wide = numpy.int64 if keys.dtype.kind == "i" else numpy.uint64
     return numpy.require(keys, wide, ["C", "ALIGNED"]).view(numpy.uint64)
+
+
+def initialised_twice() -> InvalidValue:
+    return InvalidValue("a KeyHash must be initialised once, got a second time")
+
+
+def nested() -> InvalidType:
+    return InvalidType(
+        "name must be the name of a hash or a callable, got a KeyHash: give its name, or function, and seed"
+    )
 
 
 def changed(i: int) -> InvalidValue:

@@ -71,7 +71,7 @@ cdef class MaglevSlots(Placement):
         cdef ps_maglev table = ps_maglev(NULL, slots, PYTHON_MEMORY)
         if PyTuple_GET_SIZE(names):
             fill(&table, slots, names, shares)
-        if PyTuple_GET_SIZE(self._nodes):  # another thread was faster
+        if self.begun:  # another thread was faster, or the hash began it
             ps_maglev_free(&table)
             self.refuse_twice()
         ps_maglev_free(&self.table)

@@ -9,7 +9,7 @@ from penstock.hashring.key_hash import Key, KeyHash
 
 __all__ = ["Lookups", "Placement", "own_lookups"]
 
-C = TypeVar("C")
+_C = TypeVar("_C")
 
 @disjoint_base
 class Placement:
@@ -53,4 +53,4 @@ class Lookups:
     def __contains__(self, name: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
 
-def own_lookups(cls: type[C], /) -> type[C]: ...
+def own_lookups(cls: type[_C], /) -> type[_C]: ...

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from penstock.errors import InvalidType, InvalidValue
 from penstock.hashring._key_hash_c cimport KeyHash
-from penstock.hashring._key_hash_py import checked_keys
+from penstock.hashring._key_hash_py import changed, checked_keys
 from penstock.hashring._placement_py import checked_out, checked_positions, first_of_each_zone, is_array
 from penstock.hashring.membership import checked_replicas, index_or_none, no_nodes
 
@@ -62,7 +62,7 @@ cdef class Placement:
         self.begin(nodes, hash)
 
     cdef int refuse_twice(self) except -1:
-        if PyTuple_GET_SIZE(self._nodes):
+        if self.begun:
             raise InvalidValue("a frozen placement must be initialised once, got a second time")
         return 0
 
@@ -73,6 +73,7 @@ cdef class Placement:
             raise InvalidType("nodes must be a tuple and hash a KeyHash, got None")
         self._hash = hash
         self._nodes = nodes
+        self.begun = True
         return 0
 
     # ---- what a way to place keys defines
@@ -149,7 +150,7 @@ cdef class Placement:
 
         Raises:
             LookupError: there is no node.
-            ValueError, TypeError: as for get_node; or out does not fit.
+            ValueError, TypeError: as for get_node; or out does not fit, or keys is one str or bytes.
         """
         return many_of(self, keys, out)
 
@@ -237,7 +238,7 @@ cdef list listed(tuple nodes, const int32_t *indices, Py_ssize_t n):
     return answer
 
 
-def walk(Placement placement, uint64_t position):
+def walk(Placement placement not None, uint64_t position):
     cdef Py_ssize_t seen = 0, wanted = FIRST_STEP, all_nodes = PyTuple_GET_SIZE(placement._nodes)
     while seen < all_nodes:
         order = first_of(placement, position, min(wanted, all_nodes))
@@ -249,14 +250,17 @@ def walk(Placement placement, uint64_t position):
 cdef object many_of(Placement placement, object keys, object out):
     if is_array(keys):
         answer = checked_out(out, keys)
-        locate_keys(placement, checked_keys(keys.ravel()), keys.size, answer.ravel())
+        locate_keys(placement, checked_keys(keys.ravel()), answer.ravel())
         return answer
     if out is not None:
         raise InvalidType("out must be None unless keys is a numpy array")
-    return located(placement, tuple(keys))
+    return located(placement, tuple(checked_keys(keys)))
 
 
-cdef int locate_keys(Placement placement, object keys, Py_ssize_t n, int32_t[::1] indices) except -1:
+cdef int locate_keys(Placement placement, object keys, int32_t[::1] indices) except -1:
+    cdef Py_ssize_t n = len(keys)
+    if n != indices.shape[0]:
+        raise changed(min(n, indices.shape[0]))  # by an array whose class is the caller's own
     cdef uint64_t *positions = <uint64_t *>PyMem_Malloc(max(n, 1) * sizeof(uint64_t))
     if positions == NULL:
         raise MemoryError
@@ -296,6 +300,7 @@ cdef list located(Placement placement, tuple keys):
         PyMem_Free(indices)
 
 
+@cython.no_gc_clear  # as a Placement is not
 cdef class Lookups:
     """Lookups(current, /)\n--\n
     The lookups of a placement that changes: each call uses the one that is current.
@@ -386,7 +391,7 @@ cdef class Lookups:
 
         Raises:
             LookupError: there is no node.
-            ValueError, TypeError: as for get_node; or out does not fit.
+            ValueError, TypeError: as for get_node; or out does not fit, or keys is one str or bytes.
         """
         return many_of(self.now(), keys, out)
 

@@ -1,11 +1,12 @@
 """Lookups, pure Python, the same for every way to place keys: the twin of _placement_c.pyx."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from threading import Lock
+from sys import modules
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from penstock.errors import InvalidType, InvalidValue
-from penstock.hashring._key_hash_py import Key, KeyHash
+from penstock.hashring._key_hash_py import Key, KeyHash, changed, checked_keys
 from penstock.hashring.membership import checked_replicas, index_or_none, no_nodes
 
 if TYPE_CHECKING:
@@ -46,14 +47,10 @@ def checked_out(out: object, keys: "NDArray[Any]") -> "NDArray[np.int32]":
         return np.empty(keys.shape, np.int32)
     if not isinstance(out, np.ndarray):
         raise InvalidType(f"out must be a numpy array, got {type(out).__name__}")
-    if (
-        out.dtype != np.int32
-        or out.shape != keys.shape
-        or not (out.flags.c_contiguous and out.flags.writeable)
-    ):
-        raise InvalidValue(
-            f"out must be int32, contiguous, writeable and of shape {keys.shape}, got {out.dtype} {out.shape}"
-        )
+    if out.dtype != np.int32 or out.shape != keys.shape:
+        raise InvalidValue(f"out must be int32 of shape {keys.shape}, got {out.dtype} {out.shape}")
+    if not out.flags.carray:
+        raise InvalidValue("out must be contiguous, aligned and writeable, got other memory")
     return out
 
 
@@ -65,16 +62,19 @@ def checked_positions(positions: object) -> "NDArray[np.uint64]":
     """
     import numpy as np
 
-    if not isinstance(positions, np.ndarray) or positions.dtype != np.uint64 or positions.ndim != 1:
-        raise InvalidType(f"positions must be a (n,) numpy array of uint64, got {type(positions).__name__}")
-    if not positions.flags.c_contiguous:
-        raise InvalidType("positions must be contiguous, got strides")
+    if not isinstance(positions, np.ndarray):
+        raise InvalidType(f"positions must be a numpy array, got {type(positions).__name__}")
+    if positions.dtype != np.uint64 or positions.ndim != 1:
+        raise InvalidType(f"positions must be (n,) uint64, got {positions.shape} {positions.dtype}")
+    if not (positions.flags.c_contiguous and positions.flags.aligned):
+        raise InvalidType("positions must be contiguous and aligned, got other memory")
     return positions
 
 
 def is_array(keys: object) -> bool:
     """Whether keys is a numpy array, without an import of numpy."""
-    return type(keys).__module__ == "numpy" and hasattr(keys, "dtype")
+    numpy = modules.get("numpy")
+    return numpy is not None and isinstance(keys, numpy.ndarray)
 
 
 class Placement:
@@ -192,14 +192,17 @@ class Placement:
 
         Raises:
             LookupError: there is no node.
-            ValueError, TypeError: as for get_node; or out does not fit.
+            ValueError, TypeError: as for get_node; or out does not fit, or keys is one str or bytes.
         """
         if not is_array(keys):
             if out is not None:
                 raise InvalidType("out must be None unless keys is a numpy array")
-            return [self._nodes[index] for index in self._located(tuple(keys))]
+            return [self._nodes[index] for index in self._located(tuple(checked_keys(keys)))]
         answer = checked_out(out, keys)
-        answer.ravel()[:] = self._located(keys.ravel())
+        indices = self._located(keys.ravel())
+        if len(indices) != answer.size:
+            raise changed(min(len(indices), answer.size))  # by an array whose class is the caller's own
+        answer.ravel()[:] = indices
         return answer
 
     def _located(self, keys: Any) -> list[int]:
@@ -248,7 +251,7 @@ class Lookups:
 
     def __init__(self, current: Placement, /) -> None:
         self._current = current
-        self._exchange = Lock()
+        self._exchange = RLock()  # a signal handler or destructor that runs meanwhile may change it as well
 
     def snapshot(self) -> Any:
         """The current placement, which never changes."""

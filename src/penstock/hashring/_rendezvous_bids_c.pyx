@@ -72,7 +72,7 @@ cdef class RendezvousBids(Placement):
             self.begin(names, of_keys)
             return
         gather(&bidders, names, shares)
-        if PyTuple_GET_SIZE(self._nodes):  # another thread was faster
+        if self.begun:  # another thread was faster, or the hash began it
             ps_rendezvous_free(&bidders)
             self.refuse_twice()
         ps_rendezvous_free(&self.bidders)

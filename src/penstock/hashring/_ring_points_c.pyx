@@ -5,10 +5,9 @@ from cpython.tuple cimport PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
 
-from penstock.errors import InvalidValue
 from penstock.hashring._key_hash_c cimport KeyHash, ps_key_hash
 from penstock.hashring._placement_c cimport Placement
-from penstock.hashring._ring_points_py import checked_total, points_of
+from penstock.hashring._ring_points_py import checked_counts, checked_total, points_of
 
 __all__ = ["RingPoints"]
 
@@ -47,7 +46,6 @@ ctypedef struct Node:
     size_t count
 
 cdef ps_allocator PYTHON_MEMORY = ps_allocator(PyMem_RawRealloc, PyMem_RawFree)  # seen by tracemalloc
-
 
 
 cdef int write_points(KeyHash hash, str scheme, tuple nodes, list counts, uint64_t *points) except -1:
@@ -95,10 +93,10 @@ cdef class RingPoints(Placement):
         nodes: names, sorted and checked.
         hash: of the keys, and of the points of the scheme "replicas".
         scheme: where the points of a node stand.
-        counts: points of each node, >= 1.
+        counts: points of each node, >= 0. A node without any gets no key, and comes last in every order.
 
     Raises:
-        ValueError: there are more than 2**24 points.
+        ValueError: there are more than 2**24 points, or none; or there is not one count for each node.
         ValueError, TypeError: the hash is a callable, and returns what is no hash.
 
     Source: D. Karger et al., Consistent hashing and random trees, STOC 1997. O(log points) a lookup here;
@@ -115,13 +113,11 @@ cdef class RingPoints(Placement):
         cdef tuple names = <tuple?>nodes
         cdef KeyHash of_keys = <KeyHash?>hash
         cdef list sizes = list(counts)
-        cdef size_t total = checked_total(sizes)
+        cdef size_t total = checked_counts(sizes, len(names))
         cdef ps_ring ring
         cdef uint64_t *points
         cdef uint32_t *owners
         cdef ps_status status
-        if len(sizes) != len(names):
-            raise InvalidValue(f"counts must be one for each of {len(names)} nodes, got {len(sizes)}")
         if total == 0:
             self.begin(names, of_keys)
             return
@@ -171,7 +167,7 @@ cdef class RingPoints(Placement):
         self.take(ring, nodes, base._hash)
 
     cdef int take(self, ps_ring ring, tuple nodes, KeyHash hash) except -1:
-        if PyTuple_GET_SIZE(self._nodes):  # another thread was faster
+        if self.begun:  # another thread was faster, or the hash began it
             ps_ring_free(&ring)
             self.refuse_twice()
         ps_ring_free(&self.ring)

@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import md5
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from penstock.errors import InvalidValue
 from penstock.hashring._key_hash_py import KeyHash
 from penstock.hashring._placement_py import Placement
+from penstock.hashring.membership import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +53,20 @@ def checked_total(counts: Iterable[int]) -> int:
     return total
 
 
+def checked_counts(counts: Sequence[int], nodes: int) -> int:
+    """The points of a ring, of so many to each node.
+
+    Raises:
+        ValueError: there is not one count for each node, or there are no points, or more than MAX_POINTS.
+    """
+    if len(counts) != nodes:
+        raise InvalidValue(f"counts must be one for each of {nodes} nodes, got {len(counts)}")
+    total = checked_total(counts)
+    if min(counts, default=0) < 0 or (nodes and not total):
+        raise InvalidValue(f"counts must be >= 0, and some above, got {shown(counts)}")
+    return total
+
+
 class RingPoints(Placement):
     """The sorted points of a ring: a hash belongs to the owner of the first point that is not below it.
 
@@ -58,10 +74,10 @@ class RingPoints(Placement):
         nodes: names, sorted and checked.
         hash: of the keys, and of the points of the scheme "replicas".
         scheme: where the points of a node stand.
-        counts: points of each node, >= 1.
+        counts: points of each node, >= 0. A node without any gets no key, and comes last in every order.
 
     Raises:
-        ValueError: there are more than 2**24 points.
+        ValueError: there are more than 2**24 points, or none; or there is not one count for each node.
         ValueError, TypeError: the hash is a callable, and returns what is no hash.
 
     Source: D. Karger et al., Consistent hashing and random trees, STOC 1997. O(log points) a lookup here;
@@ -73,9 +89,7 @@ class RingPoints(Placement):
     def __init__(
         self, nodes: tuple[str, ...], hash: KeyHash, scheme: Scheme, counts: Sequence[int], /
     ) -> None:  # fmt: skip
-        checked_total(counts)
-        if len(counts) != len(nodes):
-            raise InvalidValue(f"counts must be one for each of {len(nodes)} nodes, got {len(counts)}")
+        checked_counts(counts, len(nodes))
         pairs = sorted(
             (point, owner)
             for owner, (name, count) in enumerate(zip(nodes, counts, strict=True))
@@ -114,12 +128,12 @@ class RingPoints(Placement):
     def _order(self, position: int, n: int) -> list[int]:
         order: dict[int, None] = {}
         at = self._place(position)
-        for owners in (self._owners[at:], self._owners[:at]) if n > 1 else ([self._owners[at]],):
-            for owner in owners:
-                if len(order) == n:
-                    return list(order)
-                order[owner] = None
-        return list(order)[:n]
+        clockwise = chain(range(at, len(self._owners)), range(at))
+        for owner in chain((self._owners[i] for i in clockwise), range(len(self._nodes))):
+            if len(order) == n:
+                break
+            order[owner] = None
+        return list(order)
 
     def _place(self, position: int) -> int:
         place = bisect_left(self._points, position)

@@ -1,11 +1,13 @@
 """A hash ring on which no node has to carry much more than its share at any time."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from math import ceil
-from threading import Lock
+from threading import RLock
 from typing import Any, Self
 
 from penstock.errors import InvalidType, InvalidValue
+from penstock.hashring._key_hash_py import checked_keys
 from penstock.hashring.frozen import HashName
 from penstock.hashring.hash_ring import FrozenRing, HashRing
 from penstock.hashring.key_hash import Key
@@ -27,7 +29,8 @@ class BoundedLoadRing(HashRing):
     there too and count nothing.
 
     Nodes may come and go. What a node carries that is removed is not counted any more, until it comes back;
-    it can still be released. Threads may share a ring. A pickle or copy begins with nothing carried.
+    it can still be released. Threads may share a ring. A pickle or copy begins with nothing carried, and so
+    does one `from_bytes`, which hold no factor: `of` takes one.
 
     Args:
         nodes, vnodes, hash, seed: as for HashRing.
@@ -64,8 +67,8 @@ class BoundedLoadRing(HashRing):
 
     def _begin(self, factor: object) -> None:
         self._factor = checked_factor(factor)
-        self._lock = Lock()
-        self._loads: dict[str, int] = {}  # of each node that carries something, also of removed ones
+        self._lock = RLock()  # a destructor or signal handler that runs meanwhile may release
+        self._loads = defaultdict[str, int](int)  # of each node that carries something, also of removed ones
         self._counted: FrozenRing | None = None
         self._count(self.snapshot())
 
@@ -93,8 +96,20 @@ class BoundedLoadRing(HashRing):
             return self._take_first_with_room(nodes)
 
     def acquire_many(self, keys: Iterable[Key], /) -> list[str]:
-        """The node of each key, as if `acquire` were called for one after the other."""
-        return [self.acquire(key) for key in keys]
+        """The node of each key, as if `acquire` were called for one after the other.
+
+        Raises:
+            LookupError, ValueError, TypeError: as for get_many; nothing more is carried than before.
+        """
+        taken: list[str] = []
+        try:
+            for key in checked_keys(keys):
+                taken.append(self.acquire(key))  # noqa: PERF401  (what was taken before an error goes back)
+        except BaseException:
+            for node in taken:
+                self.release(node)
+            raise
+        return taken
 
     def release(self, node: str, /) -> None:
         """Takes one off what `node` carries.
@@ -103,20 +118,18 @@ class BoundedLoadRing(HashRing):
             ValueError: it carries nothing.
         """
         with self._lock:
-            load = self._loads.get(node, 0)
-            if not load:
+            if node not in self._loads:
                 raise InvalidValue(f"node must carry something to be released, got {shown(node)}")
-            if load == 1:
-                del self._loads[node]
-            else:
-                self._loads[node] = load - 1
+            self._loads[node] -= 1
             self._total -= node in self._shares
+            if self._loads[node] == 0:
+                del self._loads[node]
 
     def loads(self) -> dict[str, int]:
         """What each node carries; also those that are removed and carry something still."""
         ring = self.snapshot()
         with self._lock:
-            return dict.fromkeys(ring.nodes, 0) | self._loads
+            return {**dict.fromkeys(ring.nodes, 0), **self._loads}
 
     def capacity(self, node: str, /) -> int:
         """The most that `node` would carry if one more came.
@@ -152,7 +165,7 @@ class BoundedLoadRing(HashRing):
         return self._loads.get(node, 0) < self._capacity(node)
 
     def _take(self, node: str) -> str:
-        self._loads[node] = self._loads.get(node, 0) + 1
+        self._loads[node] += 1
         self._total += 1
         return node
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from penstock.errors import InvalidType
 from penstock.hashring.frozen import Frozen
-from penstock.hashring.membership import Nodes
+from penstock.hashring.membership import Nodes, checked_nodes
 from penstock.hashring.placement import Lookups
 
 __all__ = ["Changing", "Variants"]
@@ -119,8 +119,8 @@ class Changing(Lookups, Generic[F]):
         Raises:
             ValueError, TypeError: as for the constructor; nothing changed.
         """
-        nodes = nodes if hasattr(nodes, "items") else tuple(nodes)  # a change may have to be made again
-        self._change(lambda current: current.with_nodes(nodes))
+        weights = dict(zip(*checked_nodes(nodes), strict=True))  # once: the change may have to be made again
+        self._change(lambda current: current.with_nodes(weights))
 
     def _change(self, change: Callable[[F], F]) -> None:
         while True:

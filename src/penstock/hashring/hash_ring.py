@@ -50,7 +50,7 @@ class FrozenRing(Frozen, RingPoints):
     the compiled twin.
     """
 
-    __slots__ = ("_scheme", "_weights", "vnodes")
+    __slots__ = ("_scheme", "_vnodes", "_weights")
 
     kind = "ring"
     content_type = RingContent
@@ -62,18 +62,17 @@ class FrozenRing(Frozen, RingPoints):
         scheme = scheme_of(hash)
         if scheme != "replicas":
             hash = "ketama"
-        self._describe(scheme, checked_vnodes(scheme, vnodes), weights)
-        super().__init__(names, KeyHash(hash, seed), scheme, self._counts(names, weights))
+        vnodes = checked_vnodes(scheme, vnodes)
+        super().__init__(names, KeyHash(hash, seed), scheme, counts_of(scheme, vnodes, names, weights))
+        self._describe(scheme, vnodes, weights)
 
     def _describe(self, scheme: Scheme, vnodes: int, weights: tuple[float, ...]) -> None:
-        self._scheme, self.vnodes, self._weights = scheme, vnodes, weights
+        self._scheme, self._vnodes, self._weights = scheme, vnodes, weights
 
-    def _counts(self, names: Sequence[str], weights: Sequence[float]) -> list[int]:
-        if self._scheme == "ketama":
-            return [even(name, weight) * KETAMA_POINTS for name, weight in zip(names, weights, strict=True)]
-        if self._scheme == "ketama-weighted":
-            return ketama_counts(names, weights)
-        return [points_for(self.vnodes, weight) for weight in weights]
+    @property
+    def vnodes(self) -> int:
+        """Points of a node of weight 1."""
+        return self._vnodes
 
     # ---- what it would be with other members
 
@@ -96,7 +95,8 @@ class FrozenRing(Frozen, RingPoints):
         if self._is_rebuilt():
             return self.with_nodes(dict(zip(names, weights, strict=True)))
         ring = self._successor(weights)
-        ring._begin_with(self, names, at, self._scheme, *ring._counts([name], [weight]))
+        [count] = counts_of(self._scheme, self.vnodes, [name], [weight])
+        ring._begin_with(self, names, at, self._scheme, count)
         return ring
 
     def without_node(self, name: str, /) -> Self:
@@ -122,11 +122,10 @@ class FrozenRing(Frozen, RingPoints):
             ValueError: the weight is out of its range.
             TypeError: the weight is no number.
         """
-        at = place_of(self.nodes, name)
+        place_of(self.nodes, name)
         weight = checked_weight(name, weight)
         if self._is_rebuilt() or len(self.nodes) == 1:
             return self.with_nodes({**self.weights, name: weight})
-        del at
         return self.without_node(name).with_node(name, weight)
 
     def _is_rebuilt(self) -> bool:
@@ -168,6 +167,8 @@ class FrozenRing(Frozen, RingPoints):
         import numpy as np
 
         points, owners = self._arrays()
+        if points[0] == points[-1]:  # all in one place: the whole circle is one arc
+            return dict.fromkeys(self.nodes, 0.0) | {self.nodes[owners[0]]: 1.0}
         arcs = np.diff(points, prepend=points[-1:])  # round the circle: the difference is modulo 2**64
         shares = np.bincount(owners, weights=arcs.astype(float), minlength=len(self.nodes)) / 2.0**64
         return dict(zip(self.nodes, shares.tolist(), strict=True))
@@ -284,6 +285,17 @@ def checked_vnodes(scheme: Scheme, vnodes: object) -> int:
     if not 1 <= vnodes <= MAX_VNODES:
         raise InvalidValue(f"vnodes must be >= 1 and <= {MAX_VNODES}, got {shown(vnodes)}")
     return vnodes
+
+
+def counts_of(
+    scheme: Scheme, vnodes: int, names: Sequence[str], weights: Sequence[float]
+) -> list[int]:  # fmt: skip
+    """The points of each node."""
+    if scheme == "ketama":
+        return [even(name, weight) * KETAMA_POINTS for name, weight in zip(names, weights, strict=True)]
+    if scheme == "ketama-weighted":
+        return ketama_counts(names, weights)
+    return [points_for(vnodes, weight) for weight in weights]
 
 
 def points_for(vnodes: int, weight: float) -> int:

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, pairwise
+from math import inf
 from operator import itemgetter
 
 from penstock.errors import InvalidType, InvalidValue
@@ -28,10 +29,11 @@ def checked_name(name: object) -> str:
     """
     if not isinstance(name, str):
         raise InvalidType(f"name of a node must be a str, got {type(name).__name__}")
+    name = str.__str__(name)  # the text alone: str() of an enum's member, or of any subclass, may be another
     size = len(name[: MAX_NAME + 1].encode())  # no more than can be told to be too long
     if not 1 <= size <= MAX_NAME:
         raise InvalidValue(f"name of a node must be 1 to {MAX_NAME} bytes, got {len(name)} characters")
-    return str(name)
+    return name
 
 
 def checked_weight(name: str, weight: object) -> float:
@@ -43,11 +45,19 @@ def checked_weight(name: str, weight: object) -> float:
     """
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise InvalidType(f"weight of {shown(name)} must be a number, got {type(weight).__name__}")
-    if not MIN_WEIGHT <= weight <= MAX_WEIGHT:  # NaN is not
+    number = nearest_float(weight)
+    if not MIN_WEIGHT <= number <= MAX_WEIGHT:  # NaN is not
         raise InvalidValue(
             f"weight of {shown(name)} must be >= {MIN_WEIGHT:g} and <= {MAX_WEIGHT:g}, got {shown(weight)}"
         )
-    return float(weight)
+    return number
+
+
+def nearest_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf
 
 
 def checked_nodes(nodes: object) -> tuple[tuple[str, ...], tuple[float, ...]]:

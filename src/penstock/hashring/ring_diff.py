@@ -10,19 +10,19 @@ __all__ = ["Move", "RingDiff", "ring_diff"]
 
 
 class Move(NamedTuple):
-    """The keys whose hash lies in a range go from one node to another.
-
-    Attributes:
-        start: first hash of the range.
-        end: last hash of the range.
-        source: the node that had them; None if there was none.
-        target: the node that gets them; None if there is none.
-    """
+    """The keys whose hash lies in a range go from one node to another."""
 
     start: int
+    """The first hash of the range."""
+
     end: int
+    """The last hash of the range."""
+
     source: str | None
+    """The node that had them; None if there was none."""
+
     target: str | None
+    """The node that gets them; None if there is none."""
 
 
 class RingDiff(Sequence[Move]):
