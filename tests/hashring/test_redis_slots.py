@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from redis_server import RedisServer
+from redis_server import RedisServer, free_port
 from twins import both_twins
 
 KeyHash = both_twins("penstock.hashring.key_hash")
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    with RedisServer(tmp_path_factory.mktemp("redis") / "node", "--cluster-enabled", "yes") as server:
+    bus = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with RedisServer(tmp_path_factory.mktemp("redis") / "node", *bus) as server:
         yield server.client()
 
 
