@@ -7,7 +7,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    pytest.importorskip("asyncpg")
     from postgres_server import PostgreSQLServer
 
     with PostgreSQLServer() as server:

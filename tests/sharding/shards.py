@@ -64,7 +64,7 @@ class HeldShard(DictShard):
 
 def entries(shard):
     """All that a DictShard has, read at once."""
-    page = shard.page(limit=10**6) if not isinstance(shard, HeldShard) else DictShard.page(shard, limit=10**6)
+    page = DictShard.page(shard, limit=10**6)
     try:
         page.send(None)
     except StopIteration as done:

@@ -91,19 +91,24 @@ def test_p_value_at_its_ends():
     assert chi_square_p_value(math.inf, 5) == 0.0
     assert chi_square_p_value(1e308, 1 << 10) == 0.0
     assert chi_square_p_value(7.0, 0) == 1.0  # one shard: nothing can deviate
+    assert chi_square_p_value(10**400, 5) == 0.0
+    assert chi_square_p_value(5e-324, 5) == 1.0
+    assert chi_square_p_value(3000.0, 1 << 20) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
-    ("statistic", "degrees", "message"),
+    ("statistic", "degrees", "error", "message"),
     [
-        (-0.1, 3, "statistic must be >= 0, got -0.1"),
-        (math.nan, 3, "statistic must be >= 0, got nan"),
-        (1.0, -1, "degrees_of_freedom must be >= 0 and <= 1048576, got -1"),
-        (1.0, 1 << 21, "degrees_of_freedom must be >= 0 and <= 1048576, got 2097152"),
+        ("1", 3, TypeError, "statistic must be a number, got str"),
+        (1.0, 2.5, TypeError, "degrees_of_freedom must be an int, got float"),
+        (-0.1, 3, ValueError, "statistic must be >= 0, got -0.1"),
+        (math.nan, 3, ValueError, "statistic must be >= 0, got nan"),
+        (1.0, -1, ValueError, "degrees_of_freedom must be >= 0 and <= 1048576, got -1"),
+        (1.0, 1 << 21, ValueError, "degrees_of_freedom must be >= 0 and <= 1048576, got 2097152"),
     ],
 )
-def test_no_p_value_of_nonsense(statistic, degrees, message):
-    with pytest.raises(ValueError, match=message) as refused:
+def test_no_p_value_of_nonsense(statistic, degrees, error, message):
+    with pytest.raises(error, match=message) as refused:
         chi_square_p_value(statistic, degrees)
     assert isinstance(refused.value, PenstockError)
 
@@ -144,6 +149,15 @@ def test_keys_where_none_should_be_are_uneven():
     assert distribution_report({"a": 1000, "emptied": 0}, {"a": 1, "emptied": 0}).verdict == "even"
 
 
+def test_shares_may_be_as_large_or_small_as_floats_are():
+    report = distribution_report({"a": 1000, "b": 1000}, {"a": 1e308, "b": 1.5e308})
+    assert [round(load.expected) for load in report.loads] == [800, 1200]
+    report = distribution_report({"a": 0, "b": 1000}, {"a": 5e-324, "b": 1e308})
+    assert [load.expected for load in report.loads] == [0, 1000]
+    assert report.degrees_of_freedom == 0
+    assert report.verdict == "even"
+
+
 def test_fair_dice_are_called_uneven_as_often_as_the_significance_says():
     dice = random.Random(5)
 
@@ -181,11 +195,16 @@ def test_table_shows_what_people_ask_for():
     ("arguments", "how", "error", "message"),
     [
         (({},), {}, ValueError, "keys must name at least one shard, got none"),
-        (({"a": -1},), {}, ValueError, "keys of shard 'a' must be >= 0, got -1"),
+        (({"a": -1},), {}, ValueError, "keys of shard 'a' must be >= 0 and <= 9223372036854775807, got -1"),
         (({"a": 1.5},), {}, TypeError, "keys of shard 'a' must be an int, got float"),
         (({"a": 1}, {"b": 1}), {}, ValueError, r"shares must be of the shards \['a'\], got \['b'\]"),
         (({"a": 1}, {"a": math.nan}), {}, ValueError, "share of shard 'a' must be >= 0 and finite, got nan"),
-        (({"a": 1}, {"a": 0}), {}, ValueError, "shares must add up to a finite number > 0, got 0.0"),
+        (({"a": 10**400},), {}, ValueError, "keys of shard 'a' must be .*, got an int of 1329 bits"),
+        (({"a": True},), {}, TypeError, "keys of shard 'a' must be an int, got bool"),
+        (({"a": 1}, {"a": 10**400}), {}, ValueError, "share of .* must be >= 0 and finite, got an int of"),
+        (({"a": 1}, {"a": "1"}), {}, TypeError, "share of shard 'a' must be a number, got str"),
+        (({"a": 1},), {"significance": "1"}, TypeError, "significance must be a number, got str"),
+        (({"a": 1}, {"a": 0}), {}, ValueError, "shares must not all be 0"),
         (({"a": 1},), {"significance": 1}, ValueError, "significance must be > 0 and < 1, got 1"),
         (({"a": 1},), {"significance": math.nan}, ValueError, "significance must be > 0 and < 1, got nan"),
     ],

@@ -850,6 +850,21 @@ async def test_writes_faster_than_they_can_be_carried_fail_the_migration_and_not
     assert await router.get(MAX_CHANGED) == MAX_CHANGED
 
 
+async def test_keys_written_again_and_again_are_not_too_many():
+    shards = held("a", "b")
+    router = about_to_move(shards)
+    await router.put(0, 0)
+    shards["b"].gate, shards["b"].only = asyncio.Event(), ("put",)
+    migrating = asyncio.create_task(router.migrate(router.plan(["b"])))
+    await settle()
+    for turn in range(2):
+        await router.put_many((n, turn) for n in range(MAX_CHANGED))
+    shards["b"].gate.set()
+    await migrating
+    assert await shards["b"].count() == MAX_CHANGED
+    assert await router.get(0) == 1
+
+
 @pytest.mark.engine
 async def test_database_killed_as_the_target_loses_nothing_and_the_plan_goes_on_after_it_is_back(tmp_path):
     from penstock.sharding.postgres_shard import PostgreSQLShard
@@ -922,6 +937,7 @@ async def test_plan_of_other_buckets_or_unknown_shards_is_refused():
         ({"batch": 0}, "batch must be >= 1"),
         ({"concurrency": 0}, "concurrency must be >= 1"),
         ({"chunk_rows": 0}, "chunk_rows must be >= 1"),
+        ({"chunk_rows": 1_000_001}, "chunk_rows must be >= 1 and <= 1000000"),
         ({"pause": 0}, "pause must be > 0"),
     ],
 )
@@ -941,6 +957,7 @@ def two():
     [
         (lambda: HashShards({}), ValueError, "shards must be at least one, got none"),
         (lambda: HashShards([]), ValueError, "shards must be at least one, got none"),
+        (lambda: HashShards([DictShard()] * 2), ValueError, "a shard must have one id, got 0 and 1"),
         (lambda: HashShards("ab"), TypeError, "shards must be a mapping or a sequence, got str"),
         (lambda: HashShards({1.5: DictShard()}), TypeError, "id of a shard must be a str or int, got float"),
         (lambda: HashShards(two(), hash="md4"), ValueError, "name must be one of xxh3_64, .*, got 'md4'"),
@@ -997,6 +1014,8 @@ def test_shard_is_attached_once_and_detached_when_known():
         router.detach("c")
     extra = DictShard()
     router.attach("c", extra)
+    with pytest.raises(ValueError, match="a shard must have one id, got 'c' and 'd' of the same"):
+        router.attach("d", extra)
     assert router.map.counts()["c"] == 0
     assert router.detach("c") is extra
     assert list(router.shards) == ["a", "b"]

@@ -1,6 +1,7 @@
 """Ranges that move while they are read and written: nothing is lost, whatever happens."""
 
 import asyncio
+import os
 import random
 
 import pytest
@@ -19,6 +20,8 @@ from penstock.sharding import (
     SQLiteShard,
 )
 from sharding.shards import HeldShard, entries
+
+EXAMPLES = int(os.environ.get("PENSTOCK_EXAMPLES", "8"))
 
 
 async def two(**how):
@@ -398,6 +401,15 @@ async def test_map_is_saved_when_all_is_copied_and_not_yet_in_force():
     assert saved == [(2, 1, 17, 34)]
 
 
+async def test_map_may_be_saved_by_a_plain_function():
+    saved = []
+    _, _, router = await two(save_map=saved.append)
+    before = await everything(router)
+    assert (await router.split(51, HeldShard())).leftovers is None
+    assert saved == [router.map]
+    assert await everything(router) == before
+
+
 async def test_map_that_cannot_be_saved_is_not_used():
     async def save(shard_map):
         raise OSError("the disk is full")
@@ -542,7 +554,7 @@ async def one_change(router, spare, dice):
     return router.map.epoch - epoch
 
 
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**32), turns=st.integers(0, 3), chunk_rows=st.sampled_from([1, 3, 50]))
 def test_no_write_is_lost_while_ranges_split_merge_and_move(seed, turns, chunk_rows):
     async def run():
@@ -585,7 +597,6 @@ async def test_no_write_is_lost_between_postgres_tables_and_a_sqlite_file(
 @pytest.mark.engine
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.1])
 async def test_postgres_that_is_killed_during_a_move_loses_nothing_that_was_acknowledged(delay, tmp_path):
-    pytest.importorskip("asyncpg")
     from penstock.sharding.postgres_shard import PostgreSQLShard
     from postgres_server import PostgreSQLServer
 

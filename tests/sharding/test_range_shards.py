@@ -1,10 +1,13 @@
 """Range shards: routing, scans over several shards, cursors, traffic."""
 
 import asyncio
+import base64
 import re
+import zlib
 from datetime import UTC, date, datetime
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,10 +94,11 @@ async def test_huge_keys_make_short_messages():
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
-        ({"timeout": 0}, ValueError, "timeout must be > 0 seconds, got 0"),
-        ({"timeout": float("nan")}, ValueError, "timeout must be > 0 seconds, got nan"),
-        ({"timeout": "1"}, TypeError, "timeout must be a float, got str"),
-        ({"chunk_rows": 0}, ValueError, "chunk_rows must be >= 1, got 0"),
+        ({"timeout": 0}, ValueError, r"timeout must be > 0 and <= 1e\+09 seconds, got 0"),
+        ({"timeout": float("nan")}, ValueError, r"timeout must be > 0 and <= 1e\+09 seconds, got nan"),
+        ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, got str"),
+        ({"chunk_rows": 0}, ValueError, "chunk_rows must be >= 1 and <= 1000000, got 0"),
+        ({"chunk_rows": 1_000_001}, ValueError, "chunk_rows must be >= 1 and <= 1000000, got 1000001"),
         ({"save_map": 1}, TypeError, "save_map must be callable, got int"),
         ({"epoch": 0}, ValueError, "epoch must be >= 1, got 0"),
     ],
@@ -124,6 +128,23 @@ async def test_range_scan_asks_only_the_shard_of_its_range():
         router.range_scan(12, 21)
     with pytest.raises(NoShard, match="no shard configured for key=0"):
         router.range_scan(0, 5)
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "message"),
+    [
+        (11, ValueError, r"last must be in the range of first, \[1, 10\], got 11"),
+        (31, LookupError, "no shard configured for key=31"),
+        ("a", TypeError, "key must be comparable with the bounds of the ranges"),
+        (None, TypeError, "key must have an order, got None"),
+        (float("nan"), ValueError, "key must not be NaN"),
+    ],
+)
+async def test_range_scan_beyond_its_range_is_refused(last, kind, message):
+    _, router = await filled()
+    with pytest.raises(kind, match=message) as raised:
+        router.range_scan(1, last)
+    assert isinstance(raised.value, PenstockError)
 
 
 async def test_scan_asks_only_shards_that_have_keys_between_its_bounds():
@@ -268,6 +289,14 @@ async def test_scan_loses_no_row_and_doubles_none_when_the_map_changes_under_it(
 
 # ---- cursors
 
+
+def forged(content):
+    """A cursor with a right checksum over anything."""
+    data = msgspec.msgpack.encode(content)
+    checked = zlib.crc32(data).to_bytes(4, "big") + data
+    return "1." + base64.urlsafe_b64encode(checked).rstrip(b"=").decode()
+
+
 ATOMS = st.one_of(
     st.integers(),
     st.text(),
@@ -319,6 +348,15 @@ def test_damaged_cursor_is_refused(key, data):
         (encode_cursor(4), ValueError, "cursor must be of a scan with these bounds, got one at 4"),
         (encode_cursor("a"), ValueError, "cursor must be of a scan with these bounds, got one at 'a'"),
         (encode_cursor(float("nan")), ValueError, "cursor must be one that a scan gave"),
+        (forged(["s", 5]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["s", None]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["(", [["s", 1]]]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["(", 5]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["t", 5]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["i", "ten"]), ValueError, "cursor must be one that a scan gave"),
+        (forged(["x", 1]), ValueError, "cursor must be one that a scan gave"),
+        (forged({"i": 1, "j": 2}), ValueError, "cursor must be one that a scan gave"),
+        (forged(None), ValueError, "cursor must be one that a scan gave"),
     ],
 )
 async def test_cursor_of_something_else_is_refused(cursor, kind, message):
@@ -335,6 +373,16 @@ async def test_cursor_of_a_key_that_no_cursor_can_hold_is_refused():
     assert await anext(scan) == (frozenset({1}), "a")
     with pytest.raises(TypeError, match=r"a cursor must be of a key that is an int, .* got frozenset"):
         _ = scan.cursor
+
+
+async def test_cursor_that_could_not_be_read_again_is_not_given():
+    router = RangeShards([Range(None, None, DictShard([("x" * 100_000, 1)]))])
+    scan = router.scan()
+    assert [value async for _, value in scan] == [1]
+    with pytest.raises(ValueError, match="a cursor must have <= 65536 characters, got a key that takes 13"):
+        _ = scan.cursor
+    longest = "x" * 49_000
+    assert decode_cursor(encode_cursor(longest)) == longest
 
 
 async def test_scan_that_has_given_nothing_has_no_cursor():

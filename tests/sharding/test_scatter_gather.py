@@ -173,6 +173,19 @@ def test_cancelled_caller_takes_all_calls_along(virtual, ask):
     virtual(main())
 
 
+async def test_caller_that_is_cancelled_at_once_leaves_nothing_undone(ask):
+    """Its calls have not even begun: no coroutine is left that nobody ever awaits."""
+    for turns in range(4):
+        gathering = asyncio.ensure_future(scatter_gather({"a": 10, "b": 20}, ask))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gathering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gathering
+        gc.collect()  # which would warn, and a warning is an error here
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # ---- hedging
 
 

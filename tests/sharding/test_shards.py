@@ -2,9 +2,11 @@
 
 import asyncio
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +14,14 @@ from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
 from penstock.sharding import DictShard, Range, RangeShards, ShardClosed, ShardError, SQLiteShard, rows
-from penstock.sharding.keys import MAX_KEY_BYTES
+from penstock.sharding.keys import MAX_KEY_BYTES, shown
 
 KINDS = {
     "int": (int, st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)),
     "str": (str, st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)),
     "bytes": (bytes, st.binary(max_size=3)),
 }
+EXAMPLES = int(os.environ.get("PENSTOCK_EXAMPLES", "15"))
 MIDDLES = {int: 0, str: "m", bytes: b"m"}
 
 
@@ -107,7 +110,7 @@ def test_pages_equal_a_sorted_dict(make_shard, kind):
     kind, keys = KINDS[kind]
     bound = st.none() | keys
 
-    @settings(max_examples=30)
+    @settings(max_examples=EXAMPLES)
     @given(
         stored=st.dictionaries(keys, st.integers(0, 9), max_size=12),
         gone=st.lists(keys, max_size=3),
@@ -246,6 +249,22 @@ async def test_value_that_cannot_be_encoded_is_refused(make_database_shard):
         assert isinstance(raised.value, PenstockError)
         with pytest.raises(ValueError, match="ints in a value must have <= 64 bits"):
             await shard.put(1, 2**64)
+        with pytest.raises(ValueError, match="texts in a value must have no lone surrogates") as raised:
+            await shard.put(1, ["\ud800"])
+        assert isinstance(raised.value, PenstockError)
+        value = []
+        value.append(value)
+        with pytest.raises(ValueError, match="a value must not be nested so deep, or have itself in it"):
+            await shard.put(1, value)
+        assert await shard.count() == 0
+
+
+@pytest.mark.parametrize("made", ["text", None, 5, [b"x"]])
+async def test_encode_that_makes_no_bytes_is_told(make_database_shard, made):
+    async with make_database_shard(int, encode=lambda value: value, decode=bytes) as shard:
+        with pytest.raises(TypeError, match=f"encode must return bytes, got {type(made).__name__}") as raised:
+            await shard.put_many([(1, b"good"), (2, made)])
+        assert isinstance(raised.value, PenstockError)
         assert await shard.count() == 0
 
 
@@ -312,14 +331,34 @@ async def test_words_of_sql_can_be_keys_and_values(make_database_shard):
 # ---- a dict
 
 
-@pytest.mark.parametrize("key", [float("nan"), (1, float("nan")), (1, (2, float("nan")))])
+class Place(NamedTuple):
+    x: float
+    y: float
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("key", [NAN, (1, NAN), (1, (2, NAN)), Place(1, NAN)])
 async def test_nan_is_no_key(key):
     shard = DictShard([((1.5), "a")])
     for write in (shard.put(key, "b"), shard.put_many([(key, "b")])):
         with pytest.raises(ValueError, match="key must not be NaN, for it has no order") as raised:
             await write
         assert isinstance(raised.value, PenstockError)
+    for bounds in ({"first": key}, {"last": key}, {"after": key}, {"before": key}):
+        with pytest.raises(ValueError, match="key must not be NaN"):
+            await shard.page(**bounds)
     assert await shard.count() == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [10**5000, (1, 10**5000), [{"key": 10**5000}], "x" * 10**6, b"x" * 10**6],
+    ids=["int", "tuple", "dict", "str", "bytes"],
+)
+def test_whatever_a_key_is_a_message_shows_it_in_few_characters(key):
+    assert len(shown(key)) < 80
 
 
 async def test_dict_takes_keys_of_any_ordered_type():
@@ -336,6 +375,31 @@ def test_file_that_is_no_database_is_refused(tmp_path):
     with pytest.raises(ShardError, match="cannot be used: file is not a database") as raised:
         SQLiteShard(path, int)
     assert isinstance(raised.value, OSError)
+
+
+def test_table_that_takes_two_keys_for_one_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "file.sqlite3") as other:
+        column = "key TEXT COLLATE NOCASE PRIMARY KEY NOT NULL"
+        other.execute(f"CREATE TABLE shard ({column}, value BLOB NOT NULL) WITHOUT ROWID")
+    other.close()
+    with pytest.raises(ShardError, match=r"the keys in table shard of .* must be sorted as BINARY"):
+        SQLiteShard(tmp_path / "file.sqlite3", str)
+
+
+async def test_file_that_another_process_writes_to_can_be_read_and_then_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("penstock.sharding.sqlite_shard.BUSY_SECONDS", 0.05)
+    async with SQLiteShard(tmp_path / "file.sqlite3", int) as shard:
+        await shard.put(1, "old")
+        other = sqlite3.connect(tmp_path / "file.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM shard")
+        with pytest.raises(ShardError, match="cannot be used: database is locked"):
+            await shard.put(1, "new")
+        assert await shard.get(1) == "old"
+        other.execute("ROLLBACK")
+        other.close()
+        await shard.put(1, "new")
+        assert await shard.get(1) == "new"
 
 
 async def test_batch_that_fails_halfway_stores_nothing(tmp_path):
@@ -363,12 +427,11 @@ async def test_batch_that_fails_halfway_stores_nothing(tmp_path):
         ({"dsn": b"postgresql://"}, TypeError, "dsn must be a str, got bytes"),
         ({"connections": 0}, ValueError, "connections must be >= 1, got 0"),
         ({"connections": 1.5}, TypeError, "connections must be an int, got float"),
-        ({"timeout": 0}, ValueError, "timeout must be > 0 seconds, got 0"),
-        ({"timeout": None}, TypeError, "timeout must be a float, got NoneType"),
+        ({"timeout": 0}, ValueError, r"timeout must be > 0 and <= 1e\+09 seconds, got 0"),
+        ({"timeout": None}, TypeError, "timeout must be a number of seconds, got NoneType"),
     ],
 )
 def test_setting_of_a_connection_that_is_wrong_is_refused(how, kind, message):
-    pytest.importorskip("asyncpg")
     from penstock.sharding.postgres_shard import PostgreSQLShard
 
     with pytest.raises(kind, match=message) as raised:
@@ -377,7 +440,6 @@ def test_setting_of_a_connection_that_is_wrong_is_refused(how, kind, message):
 
 
 def test_password_is_not_shown():
-    pytest.importorskip("asyncpg")
     from penstock.sharding.postgres_shard import PostgreSQLShard
 
     assert "secret" not in repr(PostgreSQLShard("postgresql://user:secret@host/database", int))
@@ -385,7 +447,6 @@ def test_password_is_not_shown():
 
 @pytest.mark.engine
 async def test_server_that_is_not_there_is_told():
-    pytest.importorskip("asyncpg")
     from penstock.sharding.postgres_shard import PostgreSQLShard
     from redis_server import free_port
 
@@ -409,7 +470,6 @@ async def test_many_open_the_same_new_table_at_once(postgres_server, table_names
 
 @pytest.mark.engine
 async def test_server_that_hangs_fails_the_call_in_time_and_works_when_it_is_back(table_names):
-    pytest.importorskip("asyncpg")
     from penstock.sharding.postgres_shard import PostgreSQLShard
     from postgres_server import PostgreSQLServer
 

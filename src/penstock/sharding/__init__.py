@@ -22,10 +22,18 @@ from penstock.sharding.distribution import (
     distribution_report,
 )
 from penstock.sharding.hash_shards import HashShards
-from penstock.sharding.range_shards import Migration, MigrationFailed, MigrationInProgress, RangeShards
+from penstock.sharding.range_shards import Migration, RangeShards
 from penstock.sharding.scan import Scan
 from penstock.sharding.scatter_gather import Gathered, ShardsFailed, ShardTimeout, scatter_gather
-from penstock.sharding.shard import NoShard, Shard, ShardClosed, ShardError, rows
+from penstock.sharding.shard import (
+    MigrationFailed,
+    MigrationInProgress,
+    NoShard,
+    Shard,
+    ShardClosed,
+    ShardError,
+    rows,
+)
 from penstock.sharding.shard_map import Range, ShardMap
 from penstock.sharding.sqlite_shard import SQLiteShard
 from penstock.sharding.traffic import RangeTraffic, TrafficReport

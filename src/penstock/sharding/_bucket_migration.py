@@ -2,19 +2,19 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from penstock.errors import PenstockError
-from penstock.sharding._arguments import ShardId
+from penstock.sharding._calls import awaited, to_its_end
+from penstock.sharding._ids import ShardId
 from penstock.sharding._routing import MAX_CHANGED, MovingBuckets, Routing
 from penstock.sharding._side_by_side import entries_of, together
 from penstock.sharding.buckets import BucketMap, BucketMove, MigrationPlan
 from penstock.sharding.keys import shown
-from penstock.sharding.range_shards import MigrationFailed
-from penstock.sharding.scatter_gather import ShardTimeout, first_line
-from penstock.sharding.shard import PAGE_ROWS
+from penstock.sharding.scatter_gather import ShardTimeout
+from penstock.sharding.shard import PAGE_ROWS, MigrationFailed, reason
 
 __all__ = ["BucketMigration", "MigrationProgress", "TooManyWrites", "UnexpectedRows", "sweep"]
 
@@ -88,8 +88,7 @@ class BucketMigration(Generic[K, V]):
             await self._run()
         except Exception as error:
             raise MigrationFailed(
-                f"{self._moved} of {self._buckets} buckets have moved, and then came "
-                f"{type(error).__name__}: {first_line(error)}"
+                f"{self._moved} of {self._buckets} buckets have moved, and then came {reason(error)}"
             ) from error
 
     async def _run(self) -> None:
@@ -222,14 +221,12 @@ class BucketMigration(Generic[K, V]):
     async def _switch(self, moves: list[BucketMove]) -> None:
         """Saves the new map and puts it in force; a cancellation comes before that, or after both."""
         async with self._saving:  # one map after the other
-            await uncancelled(self._saved_and_in_force(moves))
+            await to_its_end(self._saved_and_in_force(moves))
 
     async def _saved_and_in_force(self, moves: list[BucketMove]) -> None:
         new = self._routing.map.after(moves)
         if self._save_map is not None:
-            saved = self._save_map(new)
-            if isinstance(saved, Awaitable):
-                await saved
+            await awaited(self._save_map(new))
         self._routing.map = self._routing.map.after(moves)  # not `new`: a shard may have come meanwhile
         for move in moves:
             self._routing.leftovers[move.target].discard(move.bucket)
@@ -258,17 +255,3 @@ async def sweep(
         if len(page) < chunk_rows:
             return removed
         after = page[-1][0]
-
-
-async def uncancelled(call: Coroutine[Any, Any, None]) -> None:
-    """Runs `call` to its end, whoever cancels this one meanwhile; the cancellation comes after that."""
-    task = asyncio.create_task(call)
-    cancelled = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled:
-        raise cancelled

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from penstock.sharding._generations import Gate, KeyLocks
+from penstock.sharding._calls import Gate, KeyLocks
 from penstock.sharding.shard import Shard
 from penstock.sharding.shard_map import Span
 

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from itertools import count
 from typing import Any, Generic, TypeVar
 
 from penstock.hashring.key_hash import KeyHash
-from penstock.sharding._arguments import ShardId
+from penstock.sharding._calls import Calls
+from penstock.sharding._ids import ShardId
 from penstock.sharding.buckets import BucketMap, BucketMove
 from penstock.sharding.shard import Shard
 
-__all__ = ["MAX_CHANGED", "MovingBuckets", "Routing", "Traffic", "bucket_function"]
+__all__ = ["MAX_CHANGED", "MovingBuckets", "Routing", "bucket_function"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,54 +19,6 @@ R = TypeVar("R")
 
 MAX_CHANGED = 100_000
 """Keys written to moving buckets that wait to be carried to their new shard."""
-
-
-class Traffic:
-    """Calls under way, so that one can wait for those that began before now, and for no later ones."""
-
-    __slots__ = ("_ended", "_numbers", "_under_way")
-
-    def __init__(self) -> None:
-        self._numbers = count()
-        self._under_way: dict[int, None] = {}  # the oldest first
-        self._ended = asyncio.Event()
-
-    def counted(self) -> "Call":
-        """A call that is under way for as long as the context lasts."""
-        return Call(self)
-
-    def begin(self) -> int:
-        """Counts a call; `end` takes what it returns."""
-        number = next(self._numbers)
-        self._under_way[number] = None
-        return number
-
-    def end(self, number: int) -> None:
-        """The call is over."""
-        del self._under_way[number]
-        self._ended.set()
-
-    async def drained(self) -> None:
-        """Waits until every call that has begun by now is over."""
-        now = next(self._numbers)
-        while self._under_way and next(iter(self._under_way)) < now:
-            self._ended.clear()
-            await self._ended.wait()
-
-
-class Call:
-    """One call of a Traffic; contextlib's would take a microsecond more of every read and write."""
-
-    __slots__ = ("_number", "_traffic")
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
-
-    def __enter__(self) -> None:
-        self._number = self._traffic.begin()
-
-    def __exit__(self, *error: object) -> None:
-        self._traffic.end(self._number)
 
 
 class MovingBuckets:
@@ -105,7 +57,7 @@ class MovingBuckets:
 
     def note(self, key: Any) -> None:
         """A write of this key is over, whatever came of it."""
-        if len(self.changed) < MAX_CHANGED:
+        if key in self.changed or len(self.changed) < MAX_CHANGED:
             self.changed[key] = None
         else:
             self.overrun = True
@@ -127,14 +79,14 @@ class Routing(Generic[K, V]):
         self.moving: dict[int, MovingBuckets] = {}
         self.leftovers: dict[ShardId, set[int]] = {shard: set() for shard in shards}
         """Buckets of which a shard may have rows although it does not own them, by a migration's doing."""
-        self.reads = {shard: Traffic() for shard in shards}
-        self.writes = {shard: Traffic() for shard in shards}
+        self.reads = {shard: Calls() for shard in shards}
+        self.writes = {shard: Calls() for shard in shards}
 
     def attach(self, name: ShardId, shard: Shard[K, V]) -> None:
         """Takes in a shard that holds no bucket."""
         self.map = self.map.with_shards((*self.map.shards, name))
         self.shards[name] = shard
-        self.reads[name], self.writes[name], self.leftovers[name] = Traffic(), Traffic(), set()
+        self.reads[name], self.writes[name], self.leftovers[name] = Calls(), Calls(), set()
 
     def detach(self, name: ShardId) -> Shard[K, V]:
         """Lets a shard go that holds no bucket."""

@@ -7,7 +7,7 @@ import msgspec
 
 from penstock.errors import InvalidType, InvalidValue, PenstockError
 
-__all__ = ["Decode", "Encode", "Undecodable", "checked_callables", "from_msgpack", "to_msgpack"]
+__all__ = ["Decode", "Encode", "Undecodable", "checked_callables", "encoded", "from_msgpack", "to_msgpack"]
 
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
@@ -22,7 +22,7 @@ def to_msgpack(value: Any) -> bytes:
 
     Raises:
         TypeError: msgspec does not know its type, or that of something in it.
-        ValueError: an int in it has more than 64 bits.
+        ValueError: an int in it has more than 64 bits, a text has a lone surrogate, or it is nested too deep.
     """
     try:
         return msgspec.msgpack.encode(value)
@@ -30,6 +30,10 @@ def to_msgpack(value: Any) -> bytes:
         raise InvalidType(f"a value must be of types that MessagePack has: {error}") from error
     except OverflowError as error:
         raise InvalidValue(f"ints in a value must have <= 64 bits: {error}") from error
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"texts in a value must have no lone surrogates: {error}") from error
+    except RecursionError as error:
+        raise InvalidValue("a value must not be nested so deep, or have itself in it") from error
 
 
 def from_msgpack(data: bytes) -> Any:
@@ -42,6 +46,18 @@ def from_msgpack(data: bytes) -> Any:
         return msgspec.msgpack.decode(data)
     except msgspec.DecodeError as error:
         raise Undecodable(f"a stored value must be MessagePack: {error}") from error
+
+
+def encoded(value: Any, encode: Encode) -> bytes:
+    """The bytes that `encode` makes of a value.
+
+    Raises:
+        TypeError: it makes something else.
+    """
+    data: object = encode(value)
+    if not isinstance(data, bytes):
+        raise InvalidType(f"encode must return bytes, got {type(data).__name__}")
+    return data
 
 
 def checked_callables(encode: object, decode: object) -> None:

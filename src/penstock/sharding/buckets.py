@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 import msgspec
 
 from penstock.errors import InvalidType, InvalidValue, PenstockError
-from penstock.sharding._arguments import ShardId, checked_id, checked_whole
+from penstock.sharding._arguments import checked_number, checked_whole
+from penstock.sharding._ids import ShardId, checked_id, table_id
 from penstock.sharding.keys import shown
 
 __all__ = [
@@ -246,8 +247,8 @@ class MigrationPlan:
         for move in self.moves:
             routes[move.source, move.target].append(move.bucket)
         rows = [
-            f"{table_id(source)} {table_id(target)} {len(buckets):>8,} {len(buckets) / self.buckets:>7.2%}  "
-            f"{ranges_shown(buckets, 22)}"
+            f"{table_id(source, TABLE_ID_WIDTH)} {table_id(target, TABLE_ID_WIDTH)} {len(buckets):>8,} "
+            f"{len(buckets) / self.buckets:>7.2%}  {ranges_shown(buckets, 22)}"
             for (source, target), buckets in routes.items()
         ]
         total = f"{'total':<{2 * TABLE_ID_WIDTH + 1}} {len(self.moves):>8,} {self.share:>7.2%}"
@@ -351,9 +352,7 @@ def checked_weights(
     for shard, weight in (weights or {}).items():
         if shard not in exact:
             raise UnknownShard(f"weights must be of the shards, got one of {shown(shard)}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise InvalidType(f"weight of shard {shown(shard)} must be a number, got {type(weight).__name__}")
-        if not 0 < weight <= MAX_WEIGHT:  # NaN is not
+        if not 0 < checked_number(f"weight of shard {shown(shard)}", weight) <= MAX_WEIGHT:  # NaN is not
             raise InvalidValue(
                 f"weight of shard {shown(shard)} must be > 0 and <= {MAX_WEIGHT:g}, got {shown(weight)}"
             )
@@ -382,12 +381,6 @@ def fair_quotas(
 
 
 # ---- tables ----
-
-
-def table_id(shard: ShardId) -> str:
-    text = shard if isinstance(shard, str) and shard.isprintable() else repr(shard)
-    text = text if len(text) <= TABLE_ID_WIDTH else text[: TABLE_ID_WIDTH - 3] + "..."
-    return f"{text:<{TABLE_ID_WIDTH}}"
 
 
 def ranges_shown(numbers: Sequence[int], width: int) -> str:

@@ -25,10 +25,16 @@ def encode_cursor(key: Any) -> str:
 
     Raises:
         TypeError: the key is neither int, str, bytes, float, date nor datetime, nor a tuple of these.
+        ValueError: it is too long: about 48,000 bytes are the most.
     """
     data = msgspec.msgpack.encode(tagged(key))
     checked = zlib.crc32(data).to_bytes(4, "big") + data
-    return f"{VERSION}.{base64.urlsafe_b64encode(checked).rstrip(b'=').decode()}"
+    cursor = f"{VERSION}.{base64.urlsafe_b64encode(checked).rstrip(b'=').decode()}"
+    if len(cursor) > MAX_LENGTH:
+        raise InvalidValue(
+            f"a cursor must have <= {MAX_LENGTH} characters, got a key that takes {len(cursor)}"
+        )
+    return cursor
 
 
 def decode_cursor(cursor: object) -> Any:
@@ -76,7 +82,7 @@ def untagged(parts: Any) -> Any:
     tag, value = parts
     if tag == "i":
         return int(value, 16)
-    if tag == "s":
+    if tag == "s" and isinstance(value, bytes):
         return value.decode("utf-8", "surrogatepass")
     if tag == "r" and isinstance(value, (bytes, float)) and not has_nan(value):
         return value

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from typing import Any, Generic, Self, TypeVar, cast
 
-from penstock.sharding.keys import checked_key
+from penstock.sharding.keys import checked_bound, checked_key
 from penstock.sharding.shard import PAGE_ROWS, checked_limit
 
 __all__ = ["DictShard"]
@@ -97,7 +97,10 @@ class DictShard(Generic[K, V]):
 
         Raises:
             TypeError: a bound cannot be compared with the keys.
+            ValueError: a bound is NaN.
         """
+        for bound in (first, last, after, before):
+            checked_bound(bound)
         keys = self._keys
         start = 0 if first is None else bisect_left(keys, first)
         if after is not None:

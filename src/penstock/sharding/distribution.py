@@ -1,11 +1,14 @@
 """How evenly keys lie on shards, and whether chance explains what is uneven: a chi-square test."""
 
 import math
+import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidValue
+from penstock.sharding._arguments import checked_number, checked_whole
+from penstock.sharding._ids import table_id
 from penstock.sharding.keys import shown
 
 __all__ = ["DistributionReport", "ShardLoad", "Verdict", "chi_square_p_value", "distribution_report"]
@@ -15,6 +18,8 @@ Verdict = Literal["even", "uneven", "too few keys"]
 
 LEAST_EXPECTED = 5  # keys of each shard below which the test is not to be trusted (Cochran's rule)
 MAX_DEGREES = 1 << 20
+MAX_KEYS = (1 << 63) - 1
+MAX_FLOAT = sys.float_info.max
 ID_WIDTH = 32  # characters of a shard's id in the table
 
 
@@ -79,7 +84,7 @@ class DistributionReport:
 
     def __str__(self) -> str:
         rows = [
-            f"{table_id(load.shard):<{ID_WIDTH}} {load.keys:>13,} {load.expected:>15,.1f} {load.ratio:>8.3f}"
+            f"{table_id(load.shard, ID_WIDTH)} {load.keys:>13,} {load.expected:>15,.1f} {load.ratio:>8.3f}"
             for load in self.loads
         ]
         return "\n".join(
@@ -112,30 +117,31 @@ def distribution_report(
     Raises:
         ValueError: there is no shard, a number is negative or not finite, no share is > 0, or the shares
             are of other shards.
-        TypeError: a number of keys is no int.
+        TypeError: a number of keys is no int, or another argument no number.
     """
     if not keys:
         raise InvalidValue("keys must name at least one shard, got none")
-    if not 0 < significance < 1:
+    if not 0 < checked_number("significance", significance) < 1:  # NaN is not
         raise InvalidValue(f"significance must be > 0 and < 1, got {shown(significance)}")
     shares = dict.fromkeys(keys, 1.0) if shares is None else shares
     if shares.keys() != keys.keys():
         raise InvalidValue(f"shares must be of the shards {shown(list(keys))}, got {shown(list(shares))}")
     for shard, number in keys.items():
-        if not isinstance(number, int):
-            raise InvalidType(f"keys of shard {shown(shard)} must be an int, got {type(number).__name__}")
-        if number < 0:
-            raise InvalidValue(f"keys of shard {shown(shard)} must be >= 0, got {shown(number)}")
+        checked_whole(f"keys of shard {shown(shard)}", number, 0, MAX_KEYS)
     for shard, share in shares.items():
-        if not 0 <= share < math.inf:  # NaN is not
+        if not 0 <= checked_number(f"share of shard {shown(shard)}", share) <= MAX_FLOAT:
             raise InvalidValue(f"share of shard {shown(shard)} must be >= 0 and finite, got {shown(share)}")
-    whole = math.fsum(shares.values())
-    if not 0 < whole < math.inf:
-        raise InvalidValue(f"shares must add up to a finite number > 0, got {whole}")
+    largest = max(shares.values())
+    if not largest:
+        raise InvalidValue("shares must not all be 0")
+    relative = {shard: share / largest for shard, share in shares.items()}  # whose sum cannot overflow
+    whole = math.fsum(relative.values())
     total = sum(keys.values())
-    loads = tuple(ShardLoad(shard, number, total * (shares[shard] / whole)) for shard, number in keys.items())
+    loads = tuple(
+        ShardLoad(shard, number, total * (relative[shard] / whole)) for shard, number in keys.items()
+    )
     statistic = math.fsum((load.keys - load.expected) ** 2 / load.expected for load in loads if load.expected)
-    degrees = sum(share > 0 for share in shares.values()) - 1
+    degrees = sum(share > 0 for share in relative.values()) - 1
     return DistributionReport(
         loads, statistic, degrees, chi_square_p_value(statistic, degrees), float(significance)
     )
@@ -154,21 +160,21 @@ def chi_square_p_value(statistic: float, degrees_of_freedom: int) -> float:
 
     Raises:
         ValueError: an argument is out of its range.
+        TypeError: an argument is no number, or degrees_of_freedom no int.
 
     Source: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions, 26.4.4 and 26.4.5;
     NIST DLMF 8.8.6.
     """
-    if not statistic >= 0:  # NaN is not
+    if not checked_number("statistic", statistic) >= 0:  # NaN is not
         raise InvalidValue(f"statistic must be >= 0, got {shown(statistic)}")
-    if not 0 <= degrees_of_freedom <= MAX_DEGREES:
-        raise InvalidValue(
-            f"degrees_of_freedom must be >= 0 and <= {MAX_DEGREES}, got {shown(degrees_of_freedom)}"
-        )
-    y = statistic / 2
-    if degrees_of_freedom == 0 or y == 0:
+    checked_whole("degrees_of_freedom", degrees_of_freedom, 0, MAX_DEGREES)
+    if degrees_of_freedom == 0:
         return 1.0
-    if y == math.inf:
+    if statistic > MAX_FLOAT:
         return 0.0
+    y = statistic / 2
+    if y == 0:
+        return 1.0
     odd = degrees_of_freedom % 2
     first = math.erfc(math.sqrt(y)) if odd else math.exp(-y)
     log_y = math.log(y)
@@ -177,9 +183,3 @@ def chi_square_p_value(statistic: float, degrees_of_freedom: int) -> float:
         for a in (step + (0.5 if odd else 1.0) for step in range((degrees_of_freedom - 1) // 2))
     )
     return min(1.0, math.fsum((first, *terms)))
-
-
-def table_id(shard: Hashable) -> str:
-    """A shard's id as a table of 80 columns shows it: on one line, and not too long."""
-    text = str(shard) if isinstance(shard, str) and shard.isprintable() else shown(shard)
-    return text if len(text) <= ID_WIDTH else text[: ID_WIDTH - 3] + "..."

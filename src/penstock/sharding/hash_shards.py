@@ -10,16 +10,16 @@ from typing import Any, Generic, Self, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue
 from penstock.hashring.key_hash import KeyHash
-from penstock.sharding._arguments import ShardId, checked_id, checked_seconds, checked_whole
+from penstock.sharding._arguments import checked_seconds, checked_whole
 from penstock.sharding._bucket_migration import BucketMigration, MigrationProgress, sweep
+from penstock.sharding._ids import ShardId, checked_id
 from penstock.sharding._routing import Routing
 from penstock.sharding._side_by_side import entries_of, together
 from penstock.sharding.buckets import MAX_BUCKETS, BucketMap, MigrationPlan, UnknownShard
 from penstock.sharding.distribution import DistributionReport, distribution_report
 from penstock.sharding.keys import shown
-from penstock.sharding.range_shards import MigrationInProgress
 from penstock.sharding.scatter_gather import Deadline, Gathered, dismiss, scatter_gather
-from penstock.sharding.shard import PAGE_ROWS, Shard
+from penstock.sharding.shard import MAX_PAGE_ROWS, PAGE_ROWS, MigrationInProgress, Shard
 
 __all__ = ["DEFAULT_BUCKETS", "HashShards"]
 
@@ -53,7 +53,7 @@ class HashShards(Generic[K, V]):
     not while buckets move: only one that routes all writes can see that none is lost.
 
     Args:
-        shards: by their ids; or a sequence, whose places are the ids.
+        shards: by their ids; or a sequence, whose places are the ids. No two may share a table.
         hash: a name that `KeyHash` knows, a callable, or a KeyHash; None for `xxh3_64`. `crc16` makes Redis
             Cluster's slots, `murmur2` Kafka's partitions, `murmur3-cassandra` Cassandra's token ranges.
         seed: of the hash; not beside a KeyHash.
@@ -65,11 +65,12 @@ class HashShards(Generic[K, V]):
             and `hash` is only given for a callable.
         save_map: called with each new map before it comes into force, and awaited if need be, while writes of
             the buckets that change wait; keep the map where the next start of the process finds it. If it
-            raises, the old map stays in force, so it must not have saved the new one then.
+            raises, the old map stays in force, so it must not have saved the new one then. It is not
+            cancelled, so it should give up by itself.
 
     Raises:
-        ValueError: there are no shards, an argument is out of its range, or the map has buckets on a shard
-            that is not there.
+        ValueError: there are no shards, or one twice, an argument is out of its range, or the map has buckets
+            on a shard that is not there.
         TypeError: an argument has the wrong type.
 
     Source: DeCandia et al., Dynamo, SOSP 2007, section 6.2, strategy 3; Redis Cluster specification.
@@ -244,7 +245,7 @@ class HashShards(Generic[K, V]):
         Raises:
             OSError: as the shard raises it: there is no partial result.
         """
-        checked_whole("page_rows", page_rows, 1, MAX_BUCKETS)
+        checked_whole("page_rows", page_rows, 1, MAX_PAGE_ROWS)
         owners, bucket_of = self.map.owners, self._routing.bucket_of  # as they are now, to the end
         shards = dict(self.shards)
         asked: dict[asyncio.Task[list[tuple[K, V]]], ShardId] = {}
@@ -304,11 +305,12 @@ class HashShards(Generic[K, V]):
         """Takes in a shard, which holds no bucket until a migration moves some to it.
 
         Raises:
-            ValueError: the id is not allowed, or there is a shard of that id.
+            ValueError: the id is not allowed, or there is a shard of that id, or this one has another.
             TypeError: the id is neither a str nor an int.
         """
         if checked_id(name) in self._routing.shards:
             raise InvalidValue(f"id of a shard must be new, got {shown(name)} again")
+        refuse_one_twice({**self.shards, name: shard})
         self._routing.attach(name, shard)
 
     def detach(self, name: ShardId, /) -> Shard[K, V]:
@@ -404,7 +406,7 @@ class HashShards(Generic[K, V]):
             progress=progress,
             concurrency=checked_whole("concurrency", concurrency, 1, MAX_BUCKETS),
             batch=checked_whole("batch", batch, 1, MAX_BUCKETS),
-            chunk_rows=checked_whole("chunk_rows", chunk_rows, 1, MAX_BUCKETS),
+            chunk_rows=checked_whole("chunk_rows", chunk_rows, 1, MAX_PAGE_ROWS),
             pause=checked_seconds("pause", pause),
         )
         self._refuse_while_migrating("migrate")
@@ -475,7 +477,7 @@ def checked_shards(shards: Any) -> dict[ShardId, Shard[Any, Any]]:
     """The shards by their ids, at least one.
 
     Raises:
-        ValueError: there is none, or an id is not allowed.
+        ValueError: there is none, an id is not allowed, or a shard has two.
         TypeError: an id is neither a str nor an int, or shards is no mapping and no sequence.
     """
     if not isinstance(shards, Mapping):
@@ -486,7 +488,22 @@ def checked_shards(shards: Any) -> dict[ShardId, Shard[Any, Any]]:
         raise InvalidValue("shards must be at least one, got none")
     if len(shards) > MAX_BUCKETS:
         raise InvalidValue(f"shards must be <= {MAX_BUCKETS}, got {len(shards)}")
-    return {checked_id(name): shard for name, shard in shards.items()}
+    named = {checked_id(name): shard for name, shard in shards.items()}
+    refuse_one_twice(named)
+    return named
+
+
+def refuse_one_twice(shards: Mapping[ShardId, object]) -> None:
+    """Passes if no shard has two ids: what belongs to one id would be swept away as not the other's.
+
+    Raises:
+        ValueError: one has.
+    """
+    ids: dict[int, ShardId] = {}
+    for name, shard in shards.items():
+        known = ids.setdefault(id(shard), name)
+        if known != name:
+            raise InvalidValue(f"a shard must have one id, got {shown(known)} and {shown(name)} of the same")
 
 
 def checked_hash(hash: Any, seed: int) -> KeyHash:

@@ -5,12 +5,22 @@ from typing import Any, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue
 
-__all__ = ["MAX_KEY_BYTES", "checked_key", "checked_kind", "checked_sql_key", "has_nan", "shown"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "checked_bound",
+    "checked_key",
+    "checked_kind",
+    "checked_sql_key",
+    "has_nan",
+    "shown",
+]
 
 K = TypeVar("K")
 
 MAX_KEY_BYTES = 2_600
 """Of a str or bytes key in a database: PostgreSQL's index takes no more in an entry."""
+
+MAX_SHOWN_BITS = 1_024
 
 
 def checked_key(key: K) -> K:
@@ -27,9 +37,18 @@ def checked_key(key: K) -> K:
     return key
 
 
+def checked_bound(bound: K) -> K:
+    """`bound`, if it is None or a key.
+
+    Raises:
+        ValueError: it is NaN, or a tuple with NaN in it.
+    """
+    return bound if bound is None else checked_key(bound)
+
+
 def has_nan(key: Any) -> bool:
     """Whether a key is NaN, or a tuple with NaN in it."""
-    return any(has_nan(part) for part in key) if type(key) is tuple else bool(key != key)
+    return any(map(has_nan, key)) if isinstance(key, tuple) else bool(key != key)
 
 
 def checked_kind(kind: type[K]) -> type[K]:
@@ -72,8 +91,14 @@ def checked_text(key: str) -> bytes:
     return data
 
 
-def shown(key: object) -> str:
-    """`key` for a message, in few characters however large it is."""
-    if isinstance(key, int) and key.bit_length() > 1_024:  # Python refuses to write out a very long one
-        return f"an int of {key.bit_length()} bits"
-    return reprlib.repr(key)
+class ShortRepr(reprlib.Repr):
+    """Writes a value in few characters, and an int of any length."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > MAX_SHOWN_BITS:  # Python refuses to write out a very long one
+            return f"an int of {x.bit_length()} bits"
+        return super().repr_int(x, level)
+
+
+shown = ShortRepr().repr
+"""A key, or anything else, for a message: in few characters however large it is."""

@@ -7,9 +7,10 @@ from typing import Any, Generic, Self, TypeVar
 
 import asyncpg
 
-from penstock.errors import InvalidType, InvalidValue
-from penstock.sharding._values import Decode, Encode, checked_callables, from_msgpack, to_msgpack
-from penstock.sharding.keys import checked_kind, checked_sql_key, shown
+from penstock.errors import InvalidType
+from penstock.sharding._arguments import checked_seconds, checked_whole
+from penstock.sharding._values import Decode, Encode, checked_callables, encoded, from_msgpack, to_msgpack
+from penstock.sharding.keys import checked_kind, checked_sql_key
 from penstock.sharding.shard import PAGE_ROWS, ShardClosed, ShardError, checked_limit
 from penstock.sharding.sqlite_shard import checked_table
 
@@ -55,11 +56,14 @@ class PostgreSQLShard(Generic[K, V]):
         timeout: float = 10.0,
     ) -> None:
         checked_callables(encode, decode)
-        check_settings(dsn, connections, timeout)
+        if not isinstance(dsn, str):
+            raise InvalidType(f"dsn must be a str, got {type(dsn).__name__}")
         self._kind: type = checked_kind(keys)
         self._table = checked_table(table)
         self._encode, self._decode = encode, decode
-        self._dsn, self._connections, self._timeout = dsn, connections, timeout
+        self._dsn = dsn
+        self._connections = checked_whole("connections", connections, 1)
+        self._timeout = checked_seconds("timeout", timeout)
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -106,7 +110,7 @@ class PostgreSQLShard(Generic[K, V]):
             ValueError: a key is not allowed; nothing is stored, as below.
             TypeError: a key is not of the shard's type.
         """
-        entries = {self._checked(key): self._encode(value) for key, value in items}
+        entries = {self._checked(key): encoded(value, self._encode) for key, value in items}
         ordered = sorted(entries)  # two batches that lock rows in one order never wait for each other
         statement = (
             f"INSERT INTO {self._table} SELECT * FROM unnest($1::{self._column}[], $2::bytea[])"  # noqa: S608
@@ -232,25 +236,6 @@ class PostgreSQLShard(Generic[K, V]):
                     raise
                 self._pool = pool
             return self._pool
-
-
-def check_settings(dsn: object, connections: object, timeout: object) -> None:
-    """Passes if a pool can be made of these.
-
-    Raises:
-        TypeError: one has the wrong type.
-        ValueError: a number is below its least value.
-    """
-    if not isinstance(dsn, str):
-        raise InvalidType(f"dsn must be a str, got {type(dsn).__name__}")
-    if not isinstance(connections, int):
-        raise InvalidType(f"connections must be an int, got {type(connections).__name__}")
-    if connections < 1:
-        raise InvalidValue(f"connections must be >= 1, got {shown(connections)}")
-    if not isinstance(timeout, (int, float)):
-        raise InvalidType(f"timeout must be a float, got {type(timeout).__name__}")
-    if not timeout > 0:
-        raise InvalidValue(f"timeout must be > 0 seconds, got {shown(timeout)}")
 
 
 async def leave_as_it_is(connection: Any) -> None:

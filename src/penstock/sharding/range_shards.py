@@ -6,31 +6,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from penstock.errors import InvalidType, InvalidValue, PenstockError
-from penstock.sharding._generations import Users
+from penstock.errors import InvalidType, InvalidValue
+from penstock.sharding._arguments import checked_seconds, checked_whole
+from penstock.sharding._calls import Calls, awaited, to_its_end
 from penstock.sharding._move import Move
 from penstock.sharding.cursor import InvalidCursor, decode_cursor
-from penstock.sharding.keys import checked_key, shown
+from penstock.sharding.keys import checked_bound, shown
 from penstock.sharding.scan import Scan
-from penstock.sharding.shard import PAGE_ROWS, Shard, ShardError, checked_limit, rows
+from penstock.sharding.shard import (
+    MAX_PAGE_ROWS,
+    PAGE_ROWS,
+    MigrationFailed,
+    MigrationInProgress,
+    Shard,
+    checked_limit,
+    reason,
+    rows,
+)
 from penstock.sharding.shard_map import Range, ShardMap, Span
 from penstock.sharding.traffic import Traffic, TrafficReport, reported
 
-__all__ = ["Migration", "MigrationFailed", "MigrationInProgress", "RangeShards"]
+__all__ = ["Migration", "RangeShards"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 R = TypeVar("R")
 
-SaveMap = Callable[[ShardMap[Any, Any]], Awaitable[None]]
-
-
-class MigrationFailed(ShardError):
-    """A range could not be moved. The old map stays in force, and nothing is lost."""
-
-
-class MigrationInProgress(PenstockError, RuntimeError):
-    """A range is being moved; only one is at a time."""
+SaveMap = Callable[[ShardMap[Any, Any]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,14 @@ class Migration:
 class Generation(Generic[K, V]):
     """A map, the move that goes on under it, and the calls that work by it."""
 
-    __slots__ = ("map", "move", "traffic", "users")
+    __slots__ = ("calls", "map", "move", "traffic")
 
     def __init__(
         self, shard_map: ShardMap[K, V], move: Move[K, V] | None, traffic: dict[Any, Traffic]
     ) -> None:
         self.map, self.move = shard_map, move
         self.traffic = {range_: traffic.get(range_) or Traffic() for range_ in shard_map.ranges}
-        self.users = Users()
+        self.calls = Calls()
 
 
 class RangeShards(Generic[K, V]):
@@ -68,8 +70,9 @@ class RangeShards(Generic[K, V]):
 
     A split, a merge or a move copies a range in chunks while reads and writes go on: reads go to the old
     shard, and writes to both, until all is copied and a new map takes over at one moment. Writes of the range
-    wait while a chunk is copied, reads never. When it is cancelled, or a shard fails or hangs, the old map
-    stays in force and no acknowledged write is lost; whatever fails in the new shard never fails a write.
+    wait while a chunk is copied, reads never. When it is cancelled before that moment, or a shard fails or
+    hangs, the old map stays in force and no acknowledged write is lost; whatever fails in the new shard never
+    fails a write. Then the new shard is cleaned, before the call ends; cancel it again not to wait for that.
 
     The map is kept in this object, and other processes do not hear of its changes: while a range moves, all
     writes of it must come through here. `save_map` is where to store the map and to tell others.
@@ -77,8 +80,9 @@ class RangeShards(Generic[K, V]):
     Args:
         ranges: in any order. Keys between them have no shard.
         epoch: the number of the map; each change makes it one more.
-        save_map: awaited with the new map when all is copied, while writes of the range wait. It has to raise
-            if the map is not stored, which then is not used; it is not cancelled.
+        save_map: called with the new map when all is copied, and awaited if need be, while writes of the
+            range wait. It has to raise if the map is not stored, which then is not used; it is not cancelled,
+            so it should give up by itself.
         chunk_rows: rows that are copied at a time.
         timeout: seconds that a chunk may take, and a write in the new shard, before the move is given up.
 
@@ -96,16 +100,13 @@ class RangeShards(Generic[K, V]):
         chunk_rows: int = PAGE_ROWS,
         timeout: float = 30.0,
     ) -> None:
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise InvalidType(f"timeout must be a float, got {type(timeout).__name__}")
-        if not timeout > 0:
-            raise InvalidValue(f"timeout must be > 0 seconds, got {shown(timeout)}")
         if save_map is not None and not callable(save_map):
             raise InvalidType(f"save_map must be callable, got {type(save_map).__name__}")
-        self._chunk_rows = at_least_one("chunk_rows", chunk_rows)
-        self._save_map, self._timeout = save_map, timeout
+        self._chunk_rows = checked_whole("chunk_rows", chunk_rows, 1, MAX_PAGE_ROWS)
+        self._timeout = checked_seconds("timeout", timeout)
+        self._save_map = save_map
         self._generation = Generation(ShardMap(ranges, epoch=epoch), None, {})
-        self._retired: list[Users] = []  # of generations that calls may still work by
+        self._retired: list[Calls] = []  # of generations that calls may still work by
         self._migrating = False
 
     def __repr__(self) -> str:
@@ -139,7 +140,7 @@ class RangeShards(Generic[K, V]):
             TypeError: the key cannot be compared with the bounds.
             Exception: whatever the shard raises, as in all methods.
         """
-        with (generation := self._generation).users:
+        with (generation := self._generation).calls.counted():
             found = generation.map.find(key)
             if found is None:
                 return default
@@ -165,7 +166,7 @@ class RangeShards(Generic[K, V]):
             TypeError: a key cannot be compared with the bounds; nothing is stored.
         """
         entries = dict(items)
-        with (generation := self._generation).users:
+        with (generation := self._generation).calls.counted():
             batches: dict[Range[K, V], list[tuple[K, V]]] = {}
             moving: list[tuple[K, V]] = []
             for key, value in entries.items():
@@ -225,9 +226,9 @@ class RangeShards(Generic[K, V]):
         return Scan(
             self._read_part,
             [span & range_.span for range_ in ranges],
-            limit=None if limit is None else at_least_one("limit", limit),
-            page_rows=checked_limit(page_rows),
-            prefetch=at_least_one("prefetch", prefetch),
+            limit=None if limit is None else checked_whole("limit", limit, 1),
+            page_rows=checked_whole("page_rows", page_rows, 1, MAX_PAGE_ROWS),
+            prefetch=checked_whole("prefetch", prefetch, 1),
         )
 
     def range_scan(self, first: K, last: K, /) -> AsyncGenerator[tuple[K, V], None]:
@@ -235,10 +236,11 @@ class RangeShards(Generic[K, V]):
 
         Raises:
             NoShard: a key has none.
-            ValueError: the keys are of different ranges.
+            ValueError: the keys are of different ranges, or one is NaN.
+            TypeError: a key cannot be compared with the bounds of the ranges.
         """
         owner = self.map.owner(first)
-        if last not in owner.span:
+        if self.map.owner(last) is not owner:
             raise InvalidValue(f"last must be in the range of first, {owner}, got {shown(last)}")
         return rows(self, first, last)
 
@@ -341,7 +343,7 @@ class RangeShards(Generic[K, V]):
 
     async def _write(self, key: K, change: Callable[[Shard[K, V]], Awaitable[R]]) -> R:
         while True:
-            with (generation := self._generation).users:
+            with (generation := self._generation).calls.counted():
                 owner = generation.map.owner(key)
                 move = generation.move
                 if move is None or key not in move.span:
@@ -354,7 +356,7 @@ class RangeShards(Generic[K, V]):
 
     async def _read_part(self, span: Span, limit: int) -> tuple[list[tuple[K, V]], Span | None]:
         """A page of the first range that has keys of a span; and what is left of the span."""
-        with (generation := self._generation).users:
+        with (generation := self._generation).calls.counted():
             ranges = generation.map.meeting(span)
             if not ranges:
                 return [], None
@@ -414,21 +416,24 @@ class RangeShards(Generic[K, V]):
             raise
 
     async def _cut_over(self, move: Move[K, V], new_map: ShardMap[K, V]) -> None:
-        cancelled = self._save_map is not None and await completed(self._save_map(new_map))
+        """Saves the new map and puts it in force; a cancellation comes before that, or after both."""
+        await to_its_end(self._saved_and_in_force(move, new_map))
+
+    async def _saved_and_in_force(self, move: Move[K, V], new_map: ShardMap[K, V]) -> None:
+        if self._save_map is not None:
+            await awaited(self._save_map(new_map))
         move.over = True
         self._put_in_force(new_map, None)
-        if cancelled:
-            raise asyncio.CancelledError
 
     def _put_in_force(self, new_map: ShardMap[K, V], move: Move[K, V] | None) -> None:
         old, self._generation = self._generation, Generation(new_map, move, self._generation.traffic)
-        self._retired.append(old.users)
+        self._retired.append(old.calls)
 
     async def _others_gone(self) -> None:
         """Waits for all calls that work by another generation than the present one."""
         async with asyncio.timeout(self._timeout):
             while self._retired:
-                await self._retired[-1].gone()
+                await self._retired[-1].drained()
                 self._retired.pop()
 
     async def _clean_source(self, move: Move[K, V]) -> str | None:
@@ -439,7 +444,7 @@ class RangeShards(Generic[K, V]):
             await self._others_gone()
             await move.clear(move.source)
         except Exception as error:  # the move is done all the same
-            return f"{type(error).__name__}: {error}"
+            return reason(error)
         return None
 
     async def _clean_target(self, move: Move[K, V]) -> None:
@@ -461,23 +466,9 @@ def failing_as_migration(move: Move[Any, Any]) -> Iterator[None]:
     except Exception as error:
         first, last, _, before = move.span
         range_ = Range(first, last, move.source, before=before)
-        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise MigrationFailed(
-            f"the range {range_} stays where it was, for moving it failed: {why}"
+            f"the range {range_} stays where it was, for moving it failed: {reason(error)}"
         ) from error
-
-
-async def completed(work: Awaitable[None]) -> bool:
-    """Awaits `work` to its end, come what may; whether this task was cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    return cancelled
 
 
 def resumed(span: Span, cursor: str, shard_map: ShardMap[Any, Any]) -> Span:
@@ -494,15 +485,3 @@ def resumed(span: Span, cursor: str, shard_map: ShardMap[Any, Any]) -> Span:
     except TypeError:
         pass
     raise InvalidCursor(f"cursor must be of a scan with these bounds, got one at {shown(after)}")
-
-
-def checked_bound(bound: Any) -> Any:
-    return bound if bound is None else checked_key(bound)
-
-
-def at_least_one(name: str, number: object) -> int:
-    if not isinstance(number, int):
-        raise InvalidType(f"{name} must be an int, got {type(number).__name__}")
-    if number < 1:
-        raise InvalidValue(f"{name} must be >= 1, got {shown(number)}")
-    return number

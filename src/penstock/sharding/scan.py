@@ -79,6 +79,7 @@ class Scan(Generic[K, V]):
 
         Raises:
             TypeError: the key is of a type that a cursor cannot hold.
+            ValueError: it is too long for one.
         """
         return None if self._last is None else encode_cursor(self._last)
 

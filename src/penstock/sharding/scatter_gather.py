@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue
-from penstock.sharding._arguments import ShardId, checked_seconds, checked_whole
+from penstock.sharding._arguments import checked_seconds, checked_whole
+from penstock.sharding._ids import ShardId
 from penstock.sharding.keys import shown
-from penstock.sharding.shard import ShardError
+from penstock.sharding.shard import ShardError, reason
 
 __all__ = ["Deadline", "Gathered", "ShardTimeout", "ShardsFailed", "scatter_gather"]
 
@@ -102,7 +103,7 @@ async def scatter_gather(
             return await (call(shard) if hedge is None else hedged(call, shard, hedge))
 
     outcomes = await asyncio.gather(
-        *(within(deadlines.get(name), ask(shard)) for name, shard in shards.items()),
+        *(within(deadlines.get(name), ask, shard) for name, shard in shards.items()),
         return_exceptions=True,
     )
     values: dict[ShardId, R] = {}
@@ -118,13 +119,13 @@ async def scatter_gather(
     return result
 
 
-async def within(seconds: float | None, call: Coroutine[Any, Any, R]) -> R:
-    """What `call` returns or raises, in a task of its own that is not waited for any longer than that.
+async def within(seconds: float | None, ask: Callable[[S], Coroutine[Any, Any, R]], shard: S) -> R:
+    """What `ask` returns or raises, in a task of its own that is not waited for any longer than that.
 
     Raises:
         ShardTimeout: the time is over; the call is cancelled.
     """
-    task = asyncio.create_task(call)
+    task = asyncio.create_task(ask(shard))
     try:
         await asyncio.wait([task], timeout=seconds)
         if task.done():
@@ -196,16 +197,8 @@ def checked_deadlines(deadline: Deadline, shards: Mapping[ShardId, object]) -> d
 
 def failure_message(result: Gathered[Any]) -> str:
     total = len(result.values) + len(result.errors)
-    reasons = [
-        f"{shown(name)}: {type(error).__name__}: {first_line(error)}"
-        for name, error in islice(result.errors.items(), NAMED)
-    ]
+    reasons = [f"{shown(name)}: {reason(error)}" for name, error in islice(result.errors.items(), NAMED)]
     more = len(result.errors) - NAMED
     if more > 0:
         reasons.append(f"and {more} more")
     return f"{len(result.errors)} of {total} shards failed: {'; '.join(reasons)}"
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error)[:200].splitlines()
-    return lines[0] if lines else ""

@@ -3,17 +3,20 @@
 from collections.abc import AsyncGenerator, Iterable
 from typing import Protocol, TypeVar
 
-from penstock.errors import InvalidType, InvalidValue, PenstockError
-from penstock.sharding.keys import shown
+from penstock.errors import PenstockError
+from penstock.sharding._arguments import checked_whole
 
 __all__ = [
     "MAX_PAGE_ROWS",
     "PAGE_ROWS",
+    "MigrationFailed",
+    "MigrationInProgress",
     "NoShard",
     "Shard",
     "ShardClosed",
     "ShardError",
     "checked_limit",
+    "reason",
     "rows",
 ]
 
@@ -26,6 +29,8 @@ PAGE_ROWS = 256
 MAX_PAGE_ROWS = 1_000_000
 """Rows that anybody may ask for at once."""
 
+MAX_REASON = 200  # characters of one error's text in the message of another
+
 
 class ShardError(PenstockError, OSError):
     """A shard could not be read or written; a write may have happened, whole, in part or not at all."""
@@ -37,6 +42,14 @@ class ShardClosed(PenstockError, RuntimeError):
 
 class NoShard(PenstockError, LookupError):
     """No shard is configured for a key."""
+
+
+class MigrationFailed(ShardError):
+    """Keys could not be moved to another shard. They stay where the map in force says, and none is lost."""
+
+
+class MigrationInProgress(PenstockError, RuntimeError):
+    """Keys are being moved to another shard; that is one thing at a time."""
 
 
 class Shard(Protocol[K, V]):
@@ -134,8 +147,10 @@ def checked_limit(limit: object) -> int:
         TypeError: it is no int.
         ValueError: it is below 1 or above MAX_PAGE_ROWS.
     """
-    if not isinstance(limit, int):
-        raise InvalidType(f"limit must be an int, got {type(limit).__name__}")
-    if not 1 <= limit <= MAX_PAGE_ROWS:
-        raise InvalidValue(f"limit must be >= 1 and <= {MAX_PAGE_ROWS} rows, got {shown(limit)}")
-    return limit
+    return checked_whole("limit", limit, 1, MAX_PAGE_ROWS, " rows")
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, for another message: one line, and not too long."""
+    lines = str(error)[:MAX_REASON].splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

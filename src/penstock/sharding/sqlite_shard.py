@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
 from penstock.errors import InvalidType, InvalidValue
-from penstock.sharding._values import Decode, Encode, checked_callables, from_msgpack, to_msgpack
+from penstock.sharding._values import Decode, Encode, checked_callables, encoded, from_msgpack, to_msgpack
 from penstock.sharding.keys import checked_kind, checked_sql_key, shown
 from penstock.sharding.shard import PAGE_ROWS, ShardClosed, ShardError, checked_limit
 
@@ -22,6 +22,10 @@ R = TypeVar("R")
 
 TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")  # PostgreSQL takes 63 characters
 COLUMN_TYPES = {int: "INTEGER", str: "TEXT COLLATE BINARY", bytes: "BLOB"}  # each sorts as Python does
+KEY_ORDERS = (
+    "SELECT coll FROM pragma_index_list(?) AS index_, pragma_index_xinfo(index_.name) AS column_"
+    " WHERE origin = 'pk' AND column_.key"
+)
 BUSY_SECONDS = 5.0  # to wait for another process that writes to the file
 
 
@@ -103,7 +107,7 @@ class SQLiteShard(Generic[K, V]):
             ValueError: a key is not allowed; nothing is stored, as below.
             TypeError: a key is not of the shard's type.
         """
-        rows = [(self._checked(key), self._encode(value)) for key, value in items]
+        rows = [(self._checked(key), encoded(value, self._encode)) for key, value in items]
         statement = (
             f"INSERT INTO {self._table} VALUES (?, ?)"  # noqa: S608
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -216,7 +220,7 @@ def opened(path: str, table: str, kind: type) -> sqlite3.Connection:
     """A connection in WAL mode whose commits are synced, with the table made.
 
     Raises:
-        ShardError: the file cannot be used, or the table has other columns.
+        ShardError: the file cannot be used, or the table has other columns or another order.
     """
     db = None
     try:
@@ -226,6 +230,7 @@ def opened(path: str, table: str, kind: type) -> sqlite3.Connection:
         column = f"key {COLUMN_TYPES[kind]} PRIMARY KEY NOT NULL"
         db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({column}, value BLOB NOT NULL) WITHOUT ROWID")
         columns = [(name, of_type) for _, name, of_type, *_ in db.execute(f"PRAGMA table_info({table})")]
+        orders = db.execute(KEY_ORDERS, (table,)).fetchall()
     except sqlite3.Error as error:
         if db is not None:
             db.close()
@@ -234,4 +239,7 @@ def opened(path: str, table: str, kind: type) -> sqlite3.Connection:
     if columns != wanted:
         db.close()
         raise ShardError(f"the table {table} of {path} must have columns {wanted}, got {shown(columns)}")
+    if any(order != "BINARY" for (order,) in orders):
+        db.close()
+        raise ShardError(f"the keys in table {table} of {path} must be sorted as BINARY, got {shown(orders)}")
     return db
