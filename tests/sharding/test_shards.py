@@ -21,7 +21,7 @@ KINDS = {
     "str": (str, st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)),
     "bytes": (bytes, st.binary(max_size=3)),
 }
-EXAMPLES = int(os.environ.get("PENSTOCK_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("PENSTOCK_EXAMPLES", "10"))
 MIDDLES = {int: 0, str: "m", bytes: b"m"}
 
 
