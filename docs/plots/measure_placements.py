@@ -55,19 +55,17 @@ def balance() -> Iterator[Row]:
 
 
 def moves() -> Iterator[Row]:
-    """Method, nodes before one was added; the shares of keys that moved, and that moved between old nodes.
+    """Set of names, method, nodes before one was added; the shares of keys that moved, and that moved astray.
 
-    They are means over sets of names, of which some are lucky.
+    Those astray moved between old nodes.
     """
-    for nodes in CLUSTER_SIZES:
-        for method, place in METHODS.items():
-            moved = astray = 0.0
-            for cluster in range(CLUSTERS):
+    for cluster in range(CLUSTERS):
+        for nodes in CLUSTER_SIZES:
+            for method, place in METHODS.items():
                 before, after = place(names(nodes + 1, cluster))
                 changed = before != after
-                moved += changed.mean() / CLUSTERS
-                astray += (changed & (after != nodes)).mean() / CLUSTERS
-            yield method, nodes, f"{moved:.5f}", f"{astray:.5f}"
+                astray = changed & (after != nodes)
+                yield cluster, method, nodes, f"{changed.mean():.5f}", f"{astray.mean():.5f}"
 
 
 def placed(make: Callable[[list[str]], Any]) -> Callable[[list[str]], Any]:
@@ -105,7 +103,7 @@ METHODS = {
 def main() -> None:
     """Writes both tables anew."""
     write(BALANCE, ["vnodes", "cluster", "most", "least"], balance())
-    write(MOVES, ["method", "nodes", "moved", "astray"], moves())
+    write(MOVES, ["cluster", "method", "nodes", "moved", "astray"], moves())
 
 
 def write(path: Path, columns: list[str], rows: Iterator[Row]) -> None:

@@ -6,7 +6,7 @@ measure_placements.py has counted what they show.
 import csv
 from collections import defaultdict
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -99,13 +99,21 @@ def moves() -> None:
 
 
 def draw_lines(axes: Axes, column: str, title: str) -> None:
-    """A line for each method over the number of nodes; what is 0 lies on the floor."""
-    lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    """A line for each method over the number of nodes, the mean of all sets of names; 0 lies on the floor."""
+    lines: dict[str, dict[int, list[float]]] = {method: defaultdict(list) for method in METHODS}
     for row in rows_of(MOVES):
-        lines[row["method"]].append((int(row["nodes"]), 100 * float(row[column])))
+        lines[row["method"]][int(row["nodes"])].append(100 * float(row[column]))
     for method, (colour, marker) in METHODS.items():
-        nodes, percents = zip(*lines[method], strict=True)
-        axes.plot(nodes, percents, color=colour, marker=marker, markersize=4, linewidth=1.4, label=method)
+        percents = [mean(shares) for shares in lines[method].values()]
+        axes.plot(
+            list(lines[method]),
+            percents,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linewidth=1.4,
+            label=method,
+        )
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xscale("log")
     axes.set_xticks([1, 10, 100], ["1", "10", "100"])
