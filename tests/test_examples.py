@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-TIME_LIMIT = 30
+TIME_LIMIT = 120  # seconds: the slowest takes 5 in pure Python, and machines are shared
 
 
 def test_there_are_examples():

@@ -142,7 +142,7 @@ cdef class Placement:
         """The node of each key. The GIL is let go: for arrays at once, for lists while nodes are found.
 
         Args:
-            keys: an iterable of keys, or a numpy array of bytes, str or integers.
+            keys: an iterable of keys, or a numpy array of bytes, str or integers; not to change meanwhile.
             out: for arrays: int32 of the shape of `keys`, takes the answer.
 
         Returns:
@@ -254,7 +254,7 @@ cdef object many_of(Placement placement, object keys, object out):
         return answer
     if out is not None:
         raise InvalidType("out must be None unless keys is a numpy array")
-    return located(placement, tuple(checked_keys(keys)))
+    return located(placement, checked_keys(keys))
 
 
 cdef int locate_keys(Placement placement, object keys, int32_t[::1] indices) except -1:
@@ -283,8 +283,8 @@ cdef void locate_positions(Placement placement, const uint64_t *positions, Py_ss
             placement.locate_all(positions, n, indices)
 
 
-cdef list located(Placement placement, tuple keys):
-    cdef Py_ssize_t n = PyTuple_GET_SIZE(keys)
+cdef list located(Placement placement, object keys):
+    cdef Py_ssize_t n = len(keys)  # of a list or tuple; no copy, which would touch every key twice more
     cdef uint64_t *positions = <uint64_t *>PyMem_Malloc((n + 1) * sizeof(uint64_t))
     cdef int32_t *indices = <int32_t *>PyMem_Malloc((n + 1) * sizeof(int32_t))
     try:
@@ -383,7 +383,7 @@ cdef class Lookups:
         """The node of each key. The GIL is let go: for arrays at once, for lists while nodes are found.
 
         Args:
-            keys: an iterable of keys, or a numpy array of bytes, str or integers.
+            keys: an iterable of keys, or a numpy array of bytes, str or integers; not to change meanwhile.
             out: for arrays: int32 of the shape of `keys`, takes the answer.
 
         Returns:

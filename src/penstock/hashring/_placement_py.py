@@ -184,7 +184,7 @@ class Placement:
         """The node of each key. The GIL is let go: for arrays at once, for lists while nodes are found.
 
         Args:
-            keys: an iterable of keys, or a numpy array of bytes, str or integers.
+            keys: an iterable of keys, or a numpy array of bytes, str or integers; not to change meanwhile.
             out: for arrays: int32 of the shape of `keys`, takes the answer.
 
         Returns:
