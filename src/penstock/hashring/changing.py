@@ -1,46 +1,17 @@
 """How the members of a placement change: all classes whose nodes come and go do it alike."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from penstock.errors import InvalidType
 from penstock.hashring.frozen import Frozen
 from penstock.hashring.membership import Nodes, checked_nodes
 from penstock.hashring.placement import Lookups
 
-__all__ = ["Changing", "Variants"]
+__all__ = ["Changing"]
 
 
-class Variants(Protocol):
-    """A frozen placement that says what it would be with other members."""
-
-    def with_node(self, name: str, weight: float = 1.0, /) -> Self:
-        """It and one more node."""
-
-    def without_node(self, name: str, /) -> Self:
-        """It without one of its nodes."""
-
-    def with_weight(self, name: str, weight: float, /) -> Self:
-        """It with another weight for one of its nodes."""
-
-    def with_nodes(self, nodes: Nodes, /) -> Self:
-        """Its settings with other nodes."""
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight of each node."""
-
-    def distribution(self, samples: int = ..., /) -> dict[str, float]:
-        """The share of keys that each node gets."""
-
-    def fingerprint(self) -> str:
-        """The same for equal placements."""
-
-    def to_bytes(self) -> bytes:
-        """A versioned snapshot."""
-
-
-F = TypeVar("F", bound=Variants)
+F = TypeVar("F", bound=Frozen)
 
 
 class Changing(Lookups, Generic[F]):
@@ -125,7 +96,7 @@ class Changing(Lookups, Generic[F]):
     def _change(self, change: Callable[[F], F]) -> None:
         while True:
             current: Any = self._current
-            if self._replace(current, change(current)):  # type: ignore[arg-type]
+            if self._replace(current, change(current)):
                 return
 
     @property

@@ -7,7 +7,7 @@ import msgspec
 
 from penstock.errors import InvalidType, InvalidValue
 from penstock.hashring.errors import InvalidSnapshot
-from penstock.hashring.membership import shown
+from penstock.hashring.membership import Nodes, shown
 from penstock.hashring.placement import Placement
 from penstock.hashring.snapshot import dumped, fingerprint_of, loaded
 
@@ -45,18 +45,26 @@ class Frozen(Base):
 
     _weights: tuple[float, ...]
 
-    def content(self) -> Any:
-        """What it takes to build it again, of `content_type`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what each kind defines
 
-    @classmethod
-    def from_content(cls, content: Any) -> Self:
-        """Builds it.
+        def content(self) -> Any:
+            """What it takes to build it again, of `content_type`."""
 
-        Raises:
-            ValueError: a setting is not allowed.
-        """
-        raise NotImplementedError
+        @classmethod
+        def from_content(cls, content: Any) -> Self:
+            """Builds it; ValueError when a setting is not allowed."""
+
+        def with_nodes(self, nodes: Nodes, /) -> Self:
+            """Its settings with other nodes."""
+
+        def with_node(self, name: str, weight: float = 1.0, /) -> Self:
+            """It and one more node."""
+
+        def without_node(self, name: str, /) -> Self:
+            """It without one of its nodes."""
+
+        def with_weight(self, name: str, weight: float, /) -> Self:
+            """It with another weight for one of its nodes."""
 
     @property
     def weights(self) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Frozen placements that are built anew whenever a member changes."""
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from penstock.hashring.frozen import Frozen
-from penstock.hashring.membership import Nodes, checked_name, checked_weight, place_for, place_of
+from penstock.hashring.membership import checked_name, checked_weight, place_for, place_of
 
 __all__ = ["Rebuilt"]
 
@@ -12,11 +12,6 @@ class Rebuilt(Frozen):
     """A frozen placement that hangs on nothing but its settings, its nodes and their weights."""
 
     __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        def with_nodes(self, nodes: Nodes, /) -> Self:
-            """A placement of the same settings over other nodes."""
 
     def with_node(self, name: str, weight: float = 1.0, /) -> Self:
         """A placement with one more node.
