@@ -4,6 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from gated_work import Work, async_range, double, others, settle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,59 +12,14 @@ from penstock import PenstockError
 from penstock.fanout import bounded
 
 
-class Work:
-    """Work that ends when the test says so, and counts what is in progress."""
-
-    def __init__(self):
-        self.gates = {}
-        self.in_progress = set()
-        self.most = 0
-
-    async def __call__(self, item):
-        self.in_progress.add(item)
-        self.most = max(self.most, len(self.in_progress))
-        try:
-            outcome = await self.gates.setdefault(item, asyncio.get_running_loop().create_future())
-        finally:
-            self.in_progress.discard(item)
-        return outcome
-
-    def finish(self, item):
-        self.gates[item].set_result(item)
-
-    def fail(self, item, error):
-        self.gates[item].set_exception(error)
-
-
 @pytest.fixture
 def work():
     return Work()
 
 
-async def settle():
-    """Lets every task run until it waits for something that only the test can bring about."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-def others():
-    return asyncio.all_tasks() - {asyncio.current_task()}
-
-
-async def double(item):
-    await asyncio.sleep(0)
-    return 2 * item
-
-
-async def async_range(count):
-    for item in range(count):
-        await asyncio.sleep(0)
-        yield item
-
-
-@pytest.mark.parametrize("items", [range(7), async_range(7)], ids=["iterable", "async iterable"])
+@pytest.mark.parametrize("items", [range, async_range], ids=["iterable", "async iterable"])
 async def test_every_item_gets_a_result(items):
-    assert sorted([result async for result in bounded(double, items, limit=3)]) == [0, 2, 4, 6, 8, 10, 12]
+    assert sorted([result async for result in bounded(double, items(7), limit=3)]) == [0, 2, 4, 6, 8, 10, 12]
 
 
 @pytest.mark.parametrize("ordered", [False, True])
