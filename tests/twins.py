@@ -17,6 +17,7 @@ HOT_PATHS = {
     "penstock.hashring.placement": "Placement",
     "penstock.hashring.rendezvous_bids": "RendezvousBids",
     "penstock.hashring.ring_points": "RingPoints",
+    "penstock.observability.histogram": "Histogram",
     "penstock.ratelimit.limiter": "RateLimiter",
     "penstock.ratelimit.result": "RateLimitResult",
     "penstock.ratelimit.sliding_window": "SlidingWindow",
