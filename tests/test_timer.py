@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from contextvars import ContextVar
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -40,8 +41,17 @@ def woken_by(request, monkeypatch):
 @pytest.fixture(params=LOOPS.values(), ids=LOOPS)
 def run(request, woken_by):
     def run(main):
+        unexpected = []  # what callbacks raise goes to the loop, and would be heard of by nobody
+
+        async def watched():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: unexpected.append(context))
+            return await main
+
         with asyncio.Runner(loop_factory=request.param) as runner:
-            return runner.run(main)
+            result = runner.run(watched())
+        assert not unexpected
+        return result
 
     return run
 
@@ -185,8 +195,8 @@ def test_cancelled_sleeper_leaves_nothing_behind(run):
 
 def test_closing_wakes_sleepers_with_an_error_and_forgets_callbacks(run):
     async def sleep():
-        timer = Timer()
-        timer.call_at(monotonic_ns() + MS, pytest.fail)
+        timer, soon = Timer(), monotonic_ns() + MS
+        timer.call_at(soon, pytest.fail)
         task = asyncio.create_task(timer.sleep_until(monotonic_ns() + 3_600 * NANOSECONDS))
         await asyncio.sleep(0)
         timer.close()
@@ -199,8 +209,42 @@ def test_closing_wakes_sleepers_with_an_error_and_forgets_callbacks(run):
             timer.call_at(0, pytest.fail)
         with pytest.raises(TimerClosed):
             await timer.sleep_until(0)
+        with Timer() as other:
+            await other.sleep_until(soon + MS)  # until it would have been called
 
     run(sleep())
+
+
+@pytest.mark.parametrize("bad_read", range(8))
+def test_clock_that_fails_once_does_not_stop_the_timer(clock, bad_read):
+    reads, met, called = count(), [], []
+
+    def failing():
+        if next(reads) == bad_read:
+            raise OSError("clock gone")
+        return clock.now
+
+    def call_at(timer, at):
+        try:
+            timer.call_at(at, lambda: called.append(at))
+        except OSError as error:  # it has been given all the same
+            met.append(error)
+
+    async def call():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: met.append(context["exception"]))
+        with Timer(clock=failing) as timer:
+            for at in range(MS, 6 * MS, MS):
+                call_at(timer, at)
+                await asyncio.sleep(0.0005)
+            await asyncio.sleep(1)
+            call_at(timer, clock.now + MS)
+            await asyncio.sleep(1)
+
+    run_in_virtual_time(call(), clock)
+    assert [str(error) for error in met] == ["clock gone"]
+    assert len(called) == 6
+    assert called == sorted(called)
 
 
 def test_callback_may_close_the_timer(run):
@@ -212,7 +256,7 @@ def test_callback_may_close_the_timer(run):
             closed.set()
 
         timer.call_at(0, close)
-        timer.call_at(1, pytest.fail)
+        timer.call_at(1, pytest.fail)  # due in the same turn
         await closed.wait()
         await asyncio.sleep(0)
 

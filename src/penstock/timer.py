@@ -1,4 +1,4 @@
-"""A precise timer on the running event loop: never early, and late by some 0.05 ms where the loop is free.
+"""A precise timer on the running event loop: never early, and late by some 0.1 ms where the loop is free.
 
 The timers of asyncio are no pacers: the default loop rounds up to the next millisecond, uvloop rounds to
 the nearest and so wakes early. On Linux a `Timer` keeps its moments in a heap and has the kernel wake the
@@ -25,9 +25,7 @@ __all__ = ["Handle", "Timer", "TimerClosed"]
 
 MAX_MOMENT = (1 << 63) - 1
 CLOSED = "timer must be open, it is closed"
-SHORTEST_WAIT = (
-    1_000  # ns; less is nothing to a loop that counts seconds in a float, and it would not move on
-)
+SHORTEST_WAIT = 1_000  # ns; less is nothing to a loop that counts seconds in a float, it would not move on
 
 
 class TimerClosed(PenstockError, RuntimeError):
@@ -141,7 +139,10 @@ class Timer:
             handle.cancel()
 
     def close(self) -> None:
-        """Forgets every callback and frees the descriptor. Who sleeps on the timer gets `TimerClosed`."""
+        """Forgets every callback, also those due in this turn, and frees the descriptor.
+
+        Who sleeps on the timer gets `TimerClosed`.
+        """
         if self._closed:
             return
         self._closed = True
@@ -182,10 +183,10 @@ class Timer:
     def _fire(self) -> None:
         """Runs what is due, then sets the alarm for what comes next."""
         self._armed = None
-        self._firing = True
         due = self._take_due(self._clock())
+        self._firing = True
         try:
-            while due:
+            while due and not self._closed:
                 due.popleft()._run(self._loop)
         finally:
             self._put_back(due)
@@ -216,8 +217,8 @@ class Timer:
             return
         first = self._heap[0][0] if self._heap else None
         if fired or (first is not None and (self._armed is None or first < self._armed)):
-            self._armed = first
             self._alarm.set(first)
+            self._armed = first
 
 
 def wake(sleeper: asyncio.Future[None]) -> None:
@@ -282,9 +283,9 @@ class LoopAlarm:
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, at_ns: int | None) -> None:
+        wait = 0 if at_ns is None else max(at_ns - self._clock(), SHORTEST_WAIT)
         self.close()
         if at_ns is not None:
-            wait = max(at_ns - self._clock(), SHORTEST_WAIT)
             self._handle = self._loop.call_later(wait / NANOSECONDS, self._callback)
 
     def close(self) -> None:

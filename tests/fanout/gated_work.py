@@ -46,3 +46,8 @@ async def async_range(count):
     for item in range(count):
         await asyncio.sleep(0)
         yield item
+
+
+def at_once(loop, coroutine, **how):
+    """A task factory whose tasks begin before it returns; asyncio has one, but not always one for uvloop."""
+    return asyncio.Task(coroutine, loop=loop, **how | {"eager_start": True})

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock import PenstockError
 from penstock.clock import ManualClock
 from penstock.fanout import AimdLimit, backpressure
+from penstock.fanout.backpressure import RecentBest
 from virtual_time import run_in_virtual_time
 
 MS = 1_000_000
@@ -121,6 +122,22 @@ def test_server_that_became_slower_for_good_is_the_new_measure_once_memory_has_p
     before = law.limit
     traffic.round(100)
     assert law.limit == before + 1
+
+
+def test_best_latency_from_before_a_long_pause_is_forgotten():
+    law = AimdLimit(initial=10, memory=10)
+    traffic = Traffic(law)
+    traffic.round(20)
+    traffic.now += 3_600_000 * MS
+    traffic.round(100)
+    assert law.best == 0.1
+    assert law.limit == 40  # not congested, the hour before is no measure
+
+
+def test_best_latency_lasts_for_half_of_memory_and_never_longer_than_memory():
+    best = RecentBest(10)
+    for now, expected in {0: 0, 4: 0, 5: 0, 9: 0, 10: 5, 19: 10, 25: 25}.items():
+        assert best.of(now, now) == expected
 
 
 def test_cancelled_work_says_nothing():
@@ -291,3 +308,36 @@ async def test_pool_without_a_law_makes_its_own():
         assert len(work.in_progress) == 10
         work.finish(3)
         assert await taker == 3
+
+
+class Broken:
+    """A law that allows a while, and then something that is no limit."""
+
+    def __init__(self, first, then):
+        self.limit = first
+        self.then = then
+
+    def start(self, now):
+        pass
+
+    def finish(self, started, now, failed):
+        self.limit = self.then
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "message"),
+    [
+        (0, ValueError, "limit of the law must be >= 1, got 0"),
+        (2.5, TypeError, "limit of the law must be an int, got float"),
+    ],
+)
+async def test_law_that_allows_nothing_is_told_and_does_not_stop_everything(limit, error, message):
+    async def work(item):
+        return item
+
+    with pytest.raises(error, match=message):
+        backpressure(work, range(3), law=Broken(limit, 1))
+    async with asyncio.timeout(60):
+        with pytest.raises(error, match=message):
+            await anext(backpressure(work, range(3), law=Broken(1, limit)))
+    assert not others()

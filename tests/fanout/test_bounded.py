@@ -136,6 +136,37 @@ async def test_the_note_of_a_failure_stays_short(work):
     assert len(failure.value.__notes__[0]) < 100
 
 
+async def test_item_that_cannot_be_shown_does_not_hide_the_failure():
+    async def fail(item):
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad") as failure:
+        await anext(bounded(fail, [10**5_000], limit=1))  # Python refuses to write so many digits
+    assert failure.value.__notes__ == ["while working on an item of type int"]
+
+
+async def test_work_may_close_the_fan_out_that_it_works_for():
+    enough, ended = asyncio.Event(), []
+
+    async def work(item):
+        try:
+            if item == 2:
+                await enough.wait()
+                await results.aclose()
+            elif item:
+                await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+
+    async with asyncio.timeout(60):
+        results = bounded(work, range(3), limit=3)
+        await anext(results)
+        enough.set()
+        await settle()
+        assert ended == [0, 1, 2]
+    assert not others()
+
+
 async def test_two_failures_at_once_raise_the_first_and_lose_no_warning(work):
     results = bounded(work, range(2), limit=2)
     first = asyncio.ensure_future(anext(results))

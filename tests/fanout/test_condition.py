@@ -96,6 +96,14 @@ async def test_many_can_be_woken_by_one_notification(shop):
     await asyncio.gather(*buyers)
 
 
+async def test_any_number_may_be_woken(shop):
+    buyer = asyncio.create_task(shop.buy())
+    await settle()
+    shop.deliver("a")
+    assert shop.delivered.notify(1 << 70) == 1
+    assert await buyer == ["a"]
+
+
 async def test_notification_of_one_that_is_cancelled_passes_on(shop):
     first, second = (asyncio.create_task(shop.buy(name)) for name in "ab")
     await settle()

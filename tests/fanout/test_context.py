@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from contextlib import suppress
 
 import pytest
 from gated_work import others, settle
@@ -322,6 +323,38 @@ async def test_waiting_for_the_end():
     await asyncio.gather(*waiters[1:])
     await context.wait()
     assert not others()
+
+
+async def test_waiter_that_is_cancelled_in_the_turn_of_the_end_leaves_no_error_in_the_loop():
+    met = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: met.append(context))
+    context = Context()
+    waiter = asyncio.create_task(context.wait())
+    await settle()
+    context.cancel()
+    waiter.cancel()
+    await settle()
+    assert waiter.cancelled()
+    assert not met
+
+
+@pytest.mark.parametrize("seconds", [100, 0.001])
+async def test_context_is_freed_when_its_block_has_ended_without_the_collector(seconds):
+    async def body():
+        async with Context().with_timeout(seconds) as context:
+            seen.append(weakref.ref(context))
+            await asyncio.sleep(0 if seconds > 1 else 100)
+
+    seen = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            with suppress(DeadlineExceeded):
+                await body()
+        await settle()
+        assert [context() for context in seen] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_waiting_ends_at_the_deadline(virtual, clock):

@@ -218,6 +218,30 @@ async def test_function_that_asks_for_itself_is_told_so():
     assert isinstance(refused.value, PenstockError)
 
 
+@pytest.mark.parametrize("kind", ["once", "flight"])
+async def test_function_that_asks_for_itself_while_it_is_being_cancelled_is_told_so(kind):
+    refused = []
+
+    async def itself():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await ask()
+            except OnceReentered as error:
+                refused.append(error)
+
+    once, flights = Once(itself), SingleFlight()
+    ask = once if kind == "once" else lambda: flights.do("key", itself)
+    (task,) = asking(ask, 1)
+    await settle()
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert len(refused) == 1
+    assert not others()
+
+
 async def test_it_runs_in_the_context_of_the_first_who_called():
     who = ContextVar("who", default="nobody")
 

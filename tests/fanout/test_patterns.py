@@ -1,11 +1,12 @@
 """What every pattern that does work on items promises, whatever its own rule is."""
 
 import asyncio
+import sys
 from contextlib import aclosing
 from functools import partial
 
 import pytest
-from gated_work import Work, async_range, double, others, settle
+from gated_work import Work, async_range, at_once, double, others, settle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,7 +158,7 @@ async def test_closing_ends_everything_in_progress(fan_out, work):
     assert not others()
 
 
-@each
+@each_concurrent
 async def test_work_that_cleans_up_has_ended_when_a_twice_cancelled_consumer_has(fan_out):
     started, may_end, ended = asyncio.Event(), asyncio.Event(), []
 
@@ -166,7 +167,7 @@ async def test_work_that_cleans_up_has_ended_when_a_twice_cancelled_consumer_has
             started.set()
             await asyncio.Event().wait()
         finally:
-            await asyncio.shield(may_end.wait())
+            await may_end.wait()
             ended.append(item)
 
     async def consume():
@@ -176,8 +177,10 @@ async def test_work_that_cleans_up_has_ended_when_a_twice_cancelled_consumer_has
 
     consumer = asyncio.create_task(consume())
     await started.wait()
-    consumer.cancel()
-    await settle()
+    for _ in range(2):
+        consumer.cancel()
+        await settle()
+    assert not consumer.done()
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await consumer
@@ -212,6 +215,70 @@ async def test_cancelling_after_any_turn_of_the_loop_leaves_nothing_behind(fan_o
     await asyncio.wait([consumer])
     assert consumer.cancelled() or was_done
     assert sorted(entered) == sorted(left)
+    assert not others()
+
+
+@each_concurrent
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_cancelled_consumer_is_cancelled_whatever_its_work_makes_of_that(fan_out, ordered):
+    started, took = asyncio.Event(), []
+
+    async def stubborn(item):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return item
+
+    async def consume():
+        async with aclosing(fan_out(stubborn, range(5), ordered=ordered)) as results:
+            async for result in results:
+                took.append(result)  # noqa: PERF401  # none is to come
+
+    consumer = asyncio.create_task(consume())
+    await started.wait()
+    await settle()
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert not took
+    assert not others()
+
+
+@each_concurrent
+async def test_source_that_swallows_its_cancellation_gets_nothing_more_started(fan_out):
+    started = []
+
+    async def stubborn():
+        yield 0
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:  # as a library does that meets it in the turn of its answer
+                yield 1
+
+    async def work(item):
+        started.append(item)
+        return item
+
+    async with asyncio.timeout(60), aclosing(fan_out(work, stubborn())) as results:
+        assert await anext(results) == 0
+        await settle()
+    assert set(started) == {0}
+    assert not others()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 is the first with eager tasks")
+@each
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_tasks_that_begin_at_once_change_nothing(fan_out, asynchronous):
+    async def quick(item):
+        return 2 * item
+
+    asyncio.get_running_loop().set_task_factory(at_once)
+    for work in (quick, double):
+        items = async_range(20) if asynchronous else range(20)
+        assert sorted([result async for result in fan_out(work, items)]) == list(range(0, 40, 2))
     assert not others()
 
 

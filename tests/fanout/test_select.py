@@ -1,9 +1,10 @@
 """Select over several sources: what is ready first, and nothing lost."""
 
 import asyncio
+import sys
 
 import pytest
-from gated_work import async_range, others, settle
+from gated_work import async_range, at_once, others, settle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,78 @@ async def test_exception_of_a_source_is_raised_once_and_the_others_go_on():
         assert failure.value.__notes__ == ["from source 'bad'"]
         taken += [pair async for pair in ready]
     assert sorted(taken) == [("bad", 1), ("good", 0), ("good", 1), ("good", 2)]
+
+
+async def test_source_that_somebody_else_cancels_is_no_source_that_has_ended():
+    gone = asyncio.get_running_loop().create_future()
+    gone.cancel()
+
+    async def broken():
+        await gone
+
+    async with select(good=async_range(2), bad=broken) as ready:
+        taken = []
+
+        async def consume():
+            while True:
+                taken.append(await ready.take())
+
+        with pytest.raises(asyncio.CancelledError) as failure:
+            await consume()
+        assert failure.value.__notes__ == ["from source 'bad'"]
+        taken += [pair async for pair in ready]
+    assert taken == [("good", 0), ("good", 1)]
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_closing_that_is_cancelled_still_wakes_who_waits():
+    left = asyncio.Event()
+
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await left.wait()
+
+    ready = select(stubborn=stubborn, quick=endless(1))
+    assert await ready.take() == ("quick", 1)
+    taking = asyncio.ensure_future(ready.take())  # asks the quick one again
+    closing = asyncio.create_task(ready.aclose())  # before that has begun
+    await settle()
+    closing.cancel()
+    await settle()
+    assert not closing.done()
+    left.set()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    with pytest.raises(SourcesEnded):
+        await taking
+    assert not others()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        (-1, ValueError, "timeout must be >= 0 seconds or None, got -1"),
+        (float("nan"), ValueError, "timeout must be >= 0 seconds or None, got nan"),
+        ("1", TypeError, "timeout must be a number, got str"),
+    ],
+)
+async def test_timeout_that_is_no_duration_is_refused(seconds, error, message):
+    async with select(queue=asyncio.Queue().get) as ready:
+        with pytest.raises(error, match=message):
+            await ready.take(timeout=seconds)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 is the first with eager tasks")
+async def test_tasks_that_begin_at_once_change_nothing():
+    async def quick(count):
+        for item in range(count):
+            yield item
+
+    asyncio.get_running_loop().set_task_factory(at_once)
+    async with asyncio.timeout(60), select(a=quick(2), b=async_range(2)) as ready:
+        assert sorted([pair async for pair in ready]) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
 async def test_nothing_is_asked_of_a_source_before_the_first_take():

@@ -93,6 +93,8 @@ async def fan_out(
     async def feed() -> None:
         await slots.take()  # first a slot, then an item: nothing is pulled that cannot start
         async for item in one_by_one(items):
+            if is_cancelled():
+                raise asyncio.CancelledError  # the source, or what it waits in, has swallowed it
             start(item)
             await slots.take()
 
@@ -102,6 +104,8 @@ async def fan_out(
         while working or not feeder.done():
             task = await due.get()
             if task is not None:
+                if not task.done():
+                    await asyncio.wait([task])  # not itself: it would be cancelled in the consumer's place
                 result = await task
                 working.discard(task)
                 slots.free()
@@ -131,11 +135,25 @@ async def with_note(work: Callable[[T], Awaitable[R]], item: T) -> R:
 
 
 def add_note(error: Exception, item: object) -> None:
-    error.add_note(f"while working on {short_repr(item)}")
+    try:
+        shown = short_repr(item)
+    except Exception:  # an int of more digits than Python writes, for one; it must not hide the error
+        shown = f"an item of type {type(item).__name__}"
+    error.add_note(f"while working on {shown}")
+
+
+def is_cancelled() -> bool:
+    """Whether somebody has asked the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def cancel_all(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancels the tasks and comes back when all have ended, also when it is cancelled itself meanwhile."""
+    """Cancels the tasks and comes back when all have ended, also when it is cancelled itself meanwhile.
+
+    A task that calls this is left out, it would wait for its own end.
+    """
+    tasks = {task for task in tasks if task is not asyncio.current_task()}
     for task in tasks:
         task.cancel()
     cancelled = None

@@ -175,12 +175,12 @@ class AimdLimit:
 
 
 class RecentBest:
-    """The least value of the last `memory` ns, or of half of that: two numbers, the older is dropped."""
+    """The least value of the last `memory` ns, or of half of that: one number for each half."""
 
     __slots__ = ("_half", "_new", "_old", "_turn")
 
     def __init__(self, memory: int) -> None:
-        self._half = memory // 2
+        self._half = max(memory // 2, 1)
         self._turn: int | None = None
         self._old: float | None = None
         self._new: float | None = None
@@ -196,9 +196,10 @@ class RecentBest:
         """The least, `value` at `now` among them."""
         if self._turn is None:
             self._turn = now
-        if now - self._turn >= self._half:
-            self._old, self._new = self._new, None
-            self._turn = now
+        halves = (now - self._turn) // self._half
+        if halves >= 1:
+            self._old, self._new = self._new if halves == 1 else None, None
+            self._turn += halves * self._half
         self._new = value if self._new is None else min(self._new, value)
         return self._new if self._old is None else min(self._old, self._new)
 
@@ -241,10 +242,14 @@ def backpressure(
         failed: whether a result is a failure; by default, when it is an exception.
         ordered: True for results in the order of their items; False as they finish.
         clock: what latencies are measured on, ns; the system's monotonic clock for None.
+
+    Raises:
+        ValueError: the law's limit is < 1: at once, or to the consumer when it becomes that.
+        TypeError: the law's limit is no int.
     """
     law = AimdLimit() if law is None else law
     now = checked_clock(clock)
-    slots = Slots(law.limit)
+    slots = Slots(checked_count("limit of the law", law.limit))
 
     async def watched(item: T) -> R:
         started = now()
@@ -258,7 +263,7 @@ def backpressure(
             raise
         finally:
             law.finish(started, now(), outcome)
-            slots.limit = law.limit
+            slots.limit = checked_count("limit of the law", law.limit)
         return result
 
     return fan_out(watched, items, slots, ordered)

@@ -33,8 +33,8 @@ def bounded(
     An exception of `work` is raised to the consumer as it is, with a note that names the item; all
     other work is cancelled, as a plain loop would stop. Work that may fail without ending the rest
     returns its failure as a result. An exception of `items` is raised after the results of the items
-    before it. When the generator is closed, or the task that reads it is cancelled, everything in
-    progress is cancelled and has ended before that goes on; `items` itself is not closed.
+    before it. When the generator is closed, or the task that waits for its next result is cancelled,
+    everything in progress is cancelled and has ended before that goes on; `items` itself is not closed.
 
     Args:
         work: called with one item; runs in a task of its own.

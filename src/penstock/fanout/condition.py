@@ -86,7 +86,7 @@ class Condition:
             TypeError: n is no int.
         """
         checked_count("n", n)
-        return sum(1 for _ in islice(self._wake_those_who_can_go(), n))
+        return sum(1 for _ in islice(self._wake_those_who_can_go(), min(n, len(self))))
 
     def notify_all(self) -> int:
         """Wakes all tasks whose predicates are true; returns how many."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 from weakref import WeakSet
@@ -9,15 +10,13 @@ from weakref import WeakSet
 from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import InvalidType, PenstockError
 from penstock.fanout._fan_out import checked_number
+from penstock.timer import MAX_MOMENT, SHORTEST_WAIT, wake
 
 __all__ = ["Context", "ContextCancelled", "ContextInUse", "DeadlineExceeded"]
 
-NEVER: Final = (1 << 63) - 1
+NEVER: Final = MAX_MOMENT
 ENDED = "its block has ended"
 NO_KEY: Final = object()
-SHORTEST_WAIT = (
-    1_000  # ns; less is nothing to a loop that counts seconds in a float, and it would not move on
-)
 
 
 class ContextCancelled(PenstockError, RuntimeError):
@@ -72,7 +71,8 @@ class Context:
         self._reason: str | None = None  # why it was cancelled
         self._children: WeakSet[Context] = WeakSet()
         self._watches: set[Watch] = set()
-        self._scope: Scope | None = None
+        self._entered = False
+        self._scope: Scope | None = None  # while the body runs
 
     def with_cancel(self) -> "Context":
         """A child that can be cancelled alone."""
@@ -169,28 +169,33 @@ class Context:
         if self.done:
             return
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watch = Watch(self, lambda: over.set_result(None))
+        watch = Watch(self, partial(wake, over))
         try:
             await over
         finally:
             watch.close()
 
     async def __aenter__(self) -> "Context":
-        if self._scope is not None:
+        if self._entered:
             raise ContextInUse("context must be entered once, it was entered before; enter a child")
         self.check()
+        self._entered = True
         self._scope = Scope(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._scope is not None
+        scope, self._scope = self._scope, None
+        assert scope is not None
         over = self.error
-        interrupted = self._scope.close()
+        interrupted = scope.close()
         self.cancel(ENDED)
         if interrupted and over is not None and kind is asyncio.CancelledError:
-            raise over from error
+            try:
+                raise over from error
+            finally:
+                del over  # its traceback holds this frame: a cycle, for the collector only to free
 
     def _child(self, deadline: int) -> "Context":
         child = Context(clock=self._clock)
@@ -254,4 +259,5 @@ class Scope:
     def close(self) -> bool:
         """Ends the watch. Whether a cancellation of the body came from the context, and from nobody else."""
         self._watch.close()
+        del self._watch  # it holds this, too
         return self._interrupted and self._task.uncancel() <= self._cancelling

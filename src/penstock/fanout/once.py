@@ -56,7 +56,8 @@ class Once(Generic[T]):
         """The result of the function, which is called if nobody has before.
 
         Raises:
-            OnceReentered: the function itself calls this.
+            OnceReentered: the function itself calls this. Where it waits for another task that does, nothing
+                can tell, and both wait for ever.
             Exception: what the function raises.
         """
         while (flight := self._flight) is not None and flight.left and not flight.landed:
@@ -133,14 +134,14 @@ class Flight(Generic[T]):
 
     async def end(self) -> None:
         """Waits for its end, whatever that is."""
+        if asyncio.current_task() is self.task:
+            raise OnceReentered("function must not wait for its own result")
         await asyncio.wait([self.task])
 
     async def result(self) -> T:
         """Waits for its end. The last who is cancelled here cancels it."""
         if self.task.done():
             return self.task.result()
-        if asyncio.current_task() is self.task:
-            raise OnceReentered("function must not wait for its own result")
         self._waiting += 1
         try:
             await self.end()

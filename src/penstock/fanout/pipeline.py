@@ -53,8 +53,8 @@ async def pipeline(items: Iterable[Any] | AsyncIterable[Any], *stages: Stage) ->
 
     An exception of any stage comes with a note that names the item of that stage. It ends the stages before
     it at once; those behind it finish what they have, its results are yielded, then it is raised. So is one
-    of `items`. When the generator is closed, or the task that reads it is cancelled, all stages have ended
-    before that goes on; `items` itself is not closed.
+    of `items`. When the generator is closed, or the task that waits for its next result is cancelled, all
+    stages have ended before that goes on; `items` itself is not closed.
 
     Args:
         items: pulled one by one. A plain iterable should not block, the event loop waits for it.

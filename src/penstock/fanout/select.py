@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from penstock.errors import InvalidType, PenstockError
-from penstock.fanout._fan_out import cancel_all
+from penstock.fanout._fan_out import cancel_all, checked_number
 
 __all__ = ["NothingReady", "Select", "SelectBusy", "SourcesEnded", "select"]
 
@@ -52,8 +52,9 @@ class Select:
     while nobody waited, or for a `take` that ran into its timeout or was cancelled, is there for the next
     one; what is left when it closes is in `untaken`.
 
-    A source that ends is left out from then on. The exception of a source is raised by the `take` that meets
-    it, with a note that names the source; the others go on. One task takes at a time.
+    A source that ends is left out from then on. The exception of a source, a CancelledError that is not the
+    taker's own among them, is raised by the `take` that meets it, with a note that names the source; the
+    others go on. One task takes at a time.
 
     Use it as an async context manager, or `aclose` it: that cancels what waits for the sources, and comes
     back when it has ended. The sources themselves are not closed.
@@ -69,7 +70,7 @@ class Select:
         self._pulls = {name: puller(name, source) for name, source in sources.items()}
         self._idle = deque(self._pulls)  # names of sources of which nothing is asked yet
         self._pulling: dict[str, asyncio.Task[None]] = {}
-        self._ready: deque[tuple[str, Any, Exception | None]] = deque()
+        self._ready: deque[tuple[str, Any, BaseException | None]] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
     async def take(self, *, timeout: float | None = None, default: Any = MISSING) -> Any:  # noqa: ASYNC109  # its own error
@@ -83,7 +84,11 @@ class Select:
             NothingReady: the time is over, and there is no default; a TimeoutError.
             SourcesEnded: all sources have ended; an EOFError.
             SelectBusy: another task is waiting in `take`; a RuntimeError.
+            ValueError: timeout < 0, or NaN.
+            TypeError: timeout is no number.
         """
+        if timeout is not None:
+            checked_number("timeout", timeout, lambda n: n >= 0, ">= 0 seconds or None")
         if self._waiter is not None:
             raise SelectBusy("select must be taken from by one task at a time, another one waits")
         self._pull()
@@ -105,9 +110,11 @@ class Select:
         """Stops waiting for the sources; `take` finds what is ready, and then that all have ended."""
         self._idle.clear()
         self._pulls.clear()
-        await cancel_all(set(self._pulling.values()))
-        self._pulling.clear()  # of what was cancelled before it began
-        self._wake()
+        try:
+            await cancel_all(set(self._pulling.values()))
+        finally:
+            self._pulling.clear()  # of what was cancelled before it began
+            self._wake()
 
     async def __aenter__(self) -> "Select":
         return self
@@ -131,7 +138,9 @@ class Select:
         """Asks every source for an item of which nothing is asked yet."""
         while self._idle:
             name = self._idle.popleft()
-            self._pulling[name] = asyncio.create_task(self._pull_one(name))
+            task = asyncio.create_task(self._pull_one(name))
+            if not task.done():  # as it is where the loop starts its tasks eagerly
+                self._pulling[name] = task
 
     async def _pull_one(self, name: str) -> None:
         try:
@@ -139,18 +148,25 @@ class Select:
         except StopAsyncIteration:
             self._pulls.pop(name, None)
         except Exception as error:
-            self._pulls.pop(name, None)
-            error.add_note(f"from source {name!r}")
-            self._ready.append((name, None, error))
+            self._fail(name, error)
+        except asyncio.CancelledError as error:
+            if name in self._pulls:  # closing leaves nothing there: somebody else has cancelled the source
+                self._fail(name, error)
+            raise
         else:
             self._ready.append((name, item, None))
         finally:
             self._pulling.pop(name, None)
             self._wake()
 
+    def _fail(self, name: str, error: BaseException) -> None:
+        self._pulls.pop(name, None)
+        error.add_note(f"from source {name!r}")
+        self._ready.append((name, None, error))
+
     async def _wait(self, timeout: float | None) -> None:  # noqa: ASYNC109  # counts turns of the loop for 0
         """Comes back when a source is ready, all have ended, or the time is over."""
-        if timeout is not None and timeout <= 0:
+        if timeout == 0:
             await asyncio.sleep(0)  # what is ready now says so within one turn of the loop
             return
         try:
