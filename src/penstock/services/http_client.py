@@ -1,24 +1,14 @@
 """What the HTTP clients among the services share: why there is no answer, and when to ask again."""
 
-import errno
 import os
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
-__all__ = ["reason_of", "retry_after_seconds"]
+from penstock.probing.failures import ERRNO_WORDS
+from penstock.services.retry_after import retry_after_seconds
 
-ERRNO_WORDS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-    errno.EHOSTUNREACH: "host unreachable",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "connection timed out",
-    errno.EMFILE: "too many open files: lower the concurrency or raise `ulimit -n`",
-}
+__all__ = ["reason_of", "retry_after_seconds"]
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -49,21 +39,3 @@ def reason_of(error: BaseException | None) -> str:
             return "name not resolved: not a host name"
         case _:
             return f"{type(error).__name__}: {error}"
-
-
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After asks for, number or date (RFC 9110, 10.2.3); None when it asks for no wait.
-
-    Args:
-        header: its value, None when there is none.
-        now: the time in UTC, with its zone.
-    """
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return float(header[:9])
-    try:
-        wait = (parsedate_to_datetime(header) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):  # no date; one without a zone; one of a far year
-        return None
-    return wait if wait > 0 else None
