@@ -3,14 +3,17 @@
 import asyncio
 import csv
 import json
+import os
 import re
 import signal
+import ssl
 import sys
 from collections import Counter
 
 import pytest
+import trustme
 
-from bad_server import BadServer
+from bad_server import BadServer, answer
 from terminal import drawn_lines, on_terminal
 
 PING = (sys.executable, "-m", "penstock", "ping")
@@ -84,7 +87,7 @@ async def test_thousand_urls_some_dead_or_slow_get_a_row_each(server, tmp_path):
         ("200", ""): 900,
         ("0", "connection reset"): 20,
         ("0", "connection closed without an answer"): 20,
-        ("0", "timed out after 2 s"): 30,
+        ("0", "timed out after 2 s waiting for the answer"): 30,
         ("0", "connection refused"): 20,
         ("0", "invalid URL"): 10,
     }
@@ -162,7 +165,7 @@ async def test_reader_that_goes_away_ends_the_run_quietly(server):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--timeout", "1s"), "Nothing to ping: give URLs, or --urls-file F."),
+        (("--timeout", "1s"), "Nothing to ping: give URLs, --urls-file F or --targets F."),
         (("http://x/", "--concurrency", "0"), "0 is not in the range 1<=x<=10000"),
         (("http://x/", "--retries", "-1"), "-1 is not in the range 0<=x<=100"),
         (("http://x/", "--timeout", "soon"), "'soon' is not a duration such as 1200ms, 1.5s or 2m"),
@@ -173,6 +176,34 @@ async def test_reader_that_goes_away_ends_the_run_quietly(server):
         (("--urls-file", "urls.txt", "--csv", "./urls.txt"), "name one file twice"),
         (("http://x/", "--csv", "no-such-dir/f"), "no-such-dir/f: No such file or directory"),
         (("http://x/", "--json", "/dev/full"), "a results file: No space left on device"),
+        (("http://127.0.0.1:1/", "--csv", "/dev/full"), "a results file: No space left on device"),
+        (("http://127.0.0.1:1/", "--ndjson", "/dev/full"), "a results file: No space left on device"),
+        (("http://127.0.0.1:1/", "--summary", "/dev/full"), "/dev/full: No space left on device"),
+        (("http://x/", "--summary", "no-such-dir/f"), "no-such-dir/f: No such file or directory"),
+        (("http://x/", "--csv", "f", "--columns", "url,speed"), "or all, got 'speed'"),
+        (("http://x/", "--assert", "speed<3"), "'speed' cannot be asserted: choose of status, body"),
+        (("http://x/", "--warn", "p99"), "an assertion must be NAME OPERATOR VALUE"),
+        (("http://x/", "-H", "no colon"), "'no colon' is not a header such as 'Accept: text/html'"),
+        (("http://x/", "--rate", "fast"), "'fast' is not a rate from 0.000001/s to 1000000/s such as 50"),
+        (("http://x/", "--rate", "nan"), "'nan' is not a rate"),
+        (("http://x/", "--retry-budget", "-3%"), "'-3%' is not a share from 0% to 10000%"),
+        (("http://x/", "--rate", "1", "--interval", "1s"), "rate and interval must not both be given"),
+        (("http://x/", "--data", "@missing"), "missing: No such file or directory"),
+        (("http://x/", "--targets", "urls.txt"), "urls.txt must be TOML in UTF-8"),
+        (("http://x/", "--ca", "urls.txt"), "ca must be a PEM file, got 'urls.txt'"),
+        (("http://x/", "--source", "nowhere"), "source must be an IP address, got 'nowhere'"),
+        (("http://x/", "--proxy", "http://p/", "--engine", "socket"), "engine socket knows no proxies"),
+        (("http://x/", "--per-host", "many"), "many"),
+        (("http://x/", "--engine", "load", "--csv", "f"), "--engine load makes none: --summary F."),
+        (
+            ("http://127.0.0.1:1/", "--engine", "load", "--assert", "status==200"),
+            "assertions must be on the run",
+        ),
+        (
+            ("diff", "urls.txt", "urls.txt"),
+            "must be a file of penstock ping --summary or --json, and is none",
+        ),
+        (("diff", "urls.txt"), "Missing argument 'AFTER'"),
     ],
 )
 async def test_what_cannot_be_done_is_refused_with_what_to_do_and_exit_2(
@@ -192,11 +223,18 @@ async def test_no_arguments_teach(tmp_path):
     assert "Examples:" in out + err
 
 
-async def test_help_fits_80_columns_and_names_the_exit_codes():
-    code, out, _ = await ping("--help")
+@pytest.mark.parametrize(
+    ("called", "words"),
+    [
+        (("--help",), "Exit code: 0 when every URL answered with a status below 400"),
+        (("diff", "--help"), "Exit code: 0 when nothing is worse, 1 when something is"),
+    ],
+)
+async def test_help_fits_80_columns_and_names_the_exit_codes(called, words):
+    code, out, _ = await ping(*called)
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
-    assert "Exit code: 0 when every URL answered with a status below 400" in " ".join(out.split())
+    assert words in " ".join(out.split())
 
 
 async def test_terminal_of_80_columns_shows_whole_lines_in_colour(server):
@@ -208,3 +246,286 @@ async def test_terminal_of_80_columns_shows_whole_lines_in_colour(server):
     assert max(map(len, drawn)) <= 80
     assert sum(line.startswith("status ") for line in drawn) == 2
     assert any(line.endswith("…  connection reset") for line in drawn)
+
+
+async def test_assertions_decide_the_exit_and_are_told(server):
+    code, out, _ = await ping(server.url("/ok"), "--assert", "body~goodbye", "--timeout", "30s")
+    assert code == 1
+    assert "/ok  body~goodbye: got hello\n" in out
+    code, out, _ = await ping(server.url("/status/404"), "--assert", "status==404", "--timeout", "30s")
+    assert code == 0
+    code, out, _ = await ping(server.url("/ok"), "--warn", "body~goodbye", "--timeout", "30s")
+    assert code == 0
+    assert "1 good with a warning" in out
+    code, out, _ = await ping(server.url("/ok"), "--assert", "p50<1us", "--timeout", "30s")
+    assert code == 1
+    assert re.search("^assertion fail: p50<1us: got .* ms$", out, re.MULTILINE)
+
+
+async def test_request_is_made_as_told(server, tmp_path):
+    (tmp_path / "body").write_bytes(b"from a file")
+    await ping(
+        *(server.url("/ok"), "-X", "put", "-H", "X-Team: web", "-d", f"@{tmp_path / 'body'}"),
+        *("--user", "me:secret", "--timeout", "30s"),
+    )
+    head = server.heads[0]
+    assert head.startswith("PUT /ok HTTP/1.1\r\n")
+    assert "X-Team: web\r\n" in head
+    assert "Authorization: Basic bWU6c2VjcmV0\r\n" in head
+    assert "Content-Length: 11\r\n" in head
+
+
+async def test_data_makes_a_post(server):
+    await ping(server.url("/ok"), "--data", "x=1", "--timeout", "30s")
+    assert server.heads[0].startswith("POST ")
+
+
+async def test_targets_of_a_file_are_pinged_with_what_belongs_to_them(server, tmp_path):
+    (tmp_path / "targets.toml").write_text(
+        f"""
+        [[target]]
+        name = "shop"
+        url = "{server.url("/ok")}"
+        assert = ["body~hello"]
+        [[target]]
+        name = "gone"
+        url = "{server.url("/status/404")}"
+        """
+    )
+    out_file = tmp_path / "rows"
+    code, _, _ = await ping("--targets", tmp_path / "targets.toml", "--ndjson", out_file, "--timeout", "30s")
+    rows = {row["name"]: row for row in map(json.loads, out_file.read_text().splitlines())}
+    assert code == 1
+    assert (rows["shop"]["state"], rows["gone"]["state"]) == ("ok", "failed")
+    assert rows["shop"]["verdicts"][0]["assertion"] == "body~hello"
+
+
+async def test_count_and_rate_make_a_load_whose_summary_is_written(server, tmp_path):
+    code, out, err = await ping(
+        *(server.url("/ok"), server.url("/status/204"), "--count", 20, "--rate", "400", "--timeout", "30s"),
+        *(
+            "--summary",
+            tmp_path / "run.json",
+            "--csv",
+            tmp_path / "rows.csv",
+            "--columns",
+            "url,number,total_ms",
+        ),
+    )
+    assert (code, err) == (0, "")
+    assert "/s started of 400/s asked" in out
+    assert re.search(r"^service time p50 .* ms, p99 .* ms", out, re.MULTILINE)
+    assert "/ok  \n" not in out  # no line for each of so many
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert Counter((row["url"], int(row["number"])) for row in rows) == Counter(
+        (server.url(path), number) for path in ("/ok", "/status/204") for number in range(1, 21)
+    )
+    summary = json.loads((tmp_path / "run.json").read_text())
+    assert (summary["overall"]["pings"], summary["load"]) == (40, "open")
+    assert [target["pings"] for target in summary["targets"]] == [20, 20]
+    assert max(summary["in_flight"]["most"]) >= 1
+
+    code, out, _ = await ping("diff", tmp_path / "run.json", tmp_path / "run.json", "--all")
+    assert code == 0
+    assert "0 of 12 figures worse; 2 targets are in both runs" in out
+
+
+async def test_slower_run_fails_the_diff(server, tmp_path):
+    for name, wait in (("before", 0.0), ("after", 0.2)):
+
+        async def slow(writer, wait=wait):
+            await asyncio.sleep(wait)
+            answer(writer)
+
+        server.actions["/slow"] = slow
+        await ping(server.url("/slow"), "--count", 10, "--timeout", "30s", "--summary", tmp_path / name)
+    code, out, _ = await ping("diff", tmp_path / "before", tmp_path / "after", "--floor", "50ms")
+    assert code == 1
+    assert re.search(r"^all +p50 .* WORSE$", out, re.MULTILINE)
+    code, _, _ = await ping("diff", tmp_path / "after", tmp_path / "before")
+    assert code == 0
+
+
+async def test_interval_goes_on_until_ctrl_c(server, tmp_path):
+    process = await start(
+        server.url("/ok"), "--interval", "20ms", "--timeout", "30s", "--summary", tmp_path / "run.json"
+    )
+    for _ in range(5):
+        assert b"200" in await asyncio.wait_for(process.stdout.readline(), 30)
+    process.send_signal(signal.SIGINT)
+    _out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (130, b"")
+    summary = json.loads((tmp_path / "run.json").read_text())
+    assert summary["interrupted"] is True
+    assert summary["overall"]["pings"] >= 5
+
+
+async def test_workers_share_the_urls(server, tmp_path):
+    urls = [server.url(f"/ok?{n}") for n in range(30)]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    code, out, err = await ping(
+        *("--urls-file", tmp_path / "urls.txt", "--workers", 2, "--timeout", "30s", "--csv", tmp_path / "csv")
+    )
+    assert (code, err) == (0, "")
+    assert "30 in" in out
+    rows = list(csv.DictReader((tmp_path / "csv").read_text().splitlines()))
+    assert sorted(row["url"] for row in rows) == sorted(urls)
+
+
+async def test_ctrl_c_ends_all_workers_and_keeps_what_was_done(server, tmp_path):
+    urls = [server.url(f"/ok?{n}") for n in range(3)] + [server.url("/stall")] * 9
+    process = await start(
+        *urls, "--workers", 2, "--concurrency", 6, "--timeout", "1h", "--csv", tmp_path / "csv"
+    )
+    for _ in range(3):
+        await asyncio.wait_for(process.stdout.readline(), 30)
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (130, b"")
+    assert b"3 in" in out
+    assert len((tmp_path / "csv").read_text().splitlines()) == 4
+
+
+async def test_load_engine_makes_figures(server):
+    code, out, err = await ping(server.url("/ok"), "--engine", "load", "--count", 50, "--timeout", "30s")
+    assert (code, err) == (0, "")
+    assert re.search("^status 200 +50$", out, re.MULTILINE)
+
+
+async def test_load_on_a_terminal_is_seen_while_it_goes_on(server):
+    shown = await on_terminal(
+        start, server.url("/ok"), "--duration", "700ms", "--gap", "5ms", "--timeout", "30s"
+    )
+    drawn = drawn_lines(shown)
+    assert max(map(len, drawn)) <= 80
+    assert sum(line.startswith("status 200 ") for line in drawn) >= 2  # as it went, and in the summary
+    assert any(line.startswith("in flight ") for line in drawn)
+    assert "\x1b[32mstatus 200" in shown
+
+
+@pytest.mark.parametrize("engine", ["auto", "aiohttp"])
+async def test_what_is_not_needed_is_not_imported_before_the_first_byte(server, engine):
+    """Guards the start: a pinger that imports the world first is late by more than the answers take."""
+    script = f"""
+import sys
+from penstock.cli import main
+try:
+    main(["ping", {server.url("/ok")!r}, "--engine", {engine!r}, "--timeout", "30s"])
+except SystemExit:
+    pass
+print(*sorted({{"aiohttp", "numpy", "rich", "yarl", "matplotlib", "sqlite3"}} & set(sys.modules)))
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert out.decode().splitlines()[-1] == ("aiohttp yarl" if engine == "aiohttp" else "")
+
+
+@pytest.fixture
+async def secure(tmp_path):
+    """The URL of a server behind TLS that knows us by our certificate; it and the CA are in files."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ca.issue_cert("us@example.com").private_key_and_cert_chain_pem.write_to_path(tmp_path / "us.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("localhost").configure_cert(context)
+    ca.configure_trust(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    async def tell_who_asks(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        who = writer.get_extra_info("peercert")
+        answer(writer, body=b"known" if who else b"stranger")
+        writer.close()
+
+    async with await asyncio.start_server(tell_who_asks, "127.0.0.1", 0, ssl=context) as running:
+        yield f"https://localhost:{running.sockets[0].getsockname()[1]}/"
+
+
+@pytest.mark.parametrize("engine", ["auto", "aiohttp"])
+async def test_https_is_believed_by_its_ca_and_told_who_asks(secure, tmp_path, engine):
+    rows = tmp_path / "rows"
+    common = (
+        secure,
+        "-4",
+        "--timeout",
+        "30s",
+        "--engine",
+        engine,
+        "--ndjson",
+        rows,
+        "--assert",
+        "body~known",
+    )
+    code, out, err = await ping(*common, "--ca", tmp_path / "ca.pem", "--cert", tmp_path / "us.pem")
+    assert (code, err) == (0, ""), out
+    row = json.loads(rows.read_text())
+    assert row["state"] == "ok"  # trustme's certificates end in years
+    assert row["tls_version"] == "TLSv1.3"
+    assert row["certificate_ends"] > "2026"
+    assert row["tls_ms"] > 0
+
+    code, out, _ = await ping(*common, "--ca", tmp_path / "ca.pem")
+    assert code == 1
+    assert "body~known: got stranger" in out
+    code, out, _ = await ping(*common)
+    assert code == 1
+    assert "certificate refused: " in out
+    code, out, _ = await ping(*common, "--insecure", "--cert", tmp_path / "us.pem")
+    assert code == 0
+
+
+async def test_certificate_is_judged_by_when_it_ends(secure, tmp_path):
+    code, out, _ = await ping(
+        secure, "-4", "--ca", tmp_path / "ca.pem", "--assert", "cert<1d", "--timeout", "30s"
+    )
+    assert code == 1
+    assert re.search(r"cert<1d: got [\d.]+ d$", out, re.MULTILINE)
+
+
+async def test_proxy_is_asked_in_place_of_the_server(server):
+    async def proxy(writer):
+        answer(writer, body=b"by proxy")
+
+    server.actions["http://shop.example/"] = proxy
+    code, _, err = await ping(
+        *("http://shop.example/", "--proxy", server.url(""), "--assert", "body==by proxy", "--timeout", "30s")
+    )
+    assert (code, err) == (0, "")
+    assert server.requests["http://shop.example/"] == 1
+
+
+async def test_interval_of_a_target_counts_where_the_run_repeats(server, tmp_path):
+    (tmp_path / "targets.toml").write_text(f'[[target]]\nurl = "{server.url("/ok")}"\ninterval = "50ms"')
+    rows = tmp_path / "rows"
+    for options, pings in (((), 1), (("--count", 4), 4)):
+        code, _, _ = await ping(
+            *("--targets", tmp_path / "targets.toml", "--ndjson", rows, "--summary", tmp_path / "run.json"),
+            *("--timeout", "30s", *options),
+        )
+        assert code == 0
+        assert len(rows.read_text().splitlines()) == pings
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["load"] == "open"
+    assert run["seconds"] >= 0.15
+
+
+async def test_terminal_that_has_no_bars_is_shown_something_else(server):
+    both = asyncio.Barrier(2)
+
+    async def together(writer):
+        await both.wait()
+        answer(writer)
+
+    server.actions["/both"] = together
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    process = await start(*[server.url("/both")] * 2, "--timeout", "30s", env=environment)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err) == (0, b"")
+    assert b"in flight ?" in out
+
+
+async def test_percentiles_are_written_for_plotters(server, tmp_path):
+    await ping(server.url("/ok"), "--count", 5, "--timeout", "30s", "--hgrm", tmp_path / "run.hgrm")
+    assert (tmp_path / "run.hgrm").read_text().split()[:2] == ["Value", "Percentile"]

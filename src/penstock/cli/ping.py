@@ -1,134 +1,338 @@
-"""`penstock ping`: one GET to each of many URLs."""
+"""`penstock ping`: one request to each of many URLs, or many to a few, and where the time went."""
 
-import time
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import ExitStack, aclosing
-from typing import Any
+import asyncio
+import gc
+import sys
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Any, Protocol
 
 import click
 
-from penstock.cli.durations import DURATION
-from penstock.cli.results import (
-    cannot_go_on,
-    drawn,
-    exit_by,
-    is_regular,
-    opened,
-    ran_to_its_end,
-    refuse_file_named_twice,
-    results_options,
-    sinks_of,
+from penstock.cli.ping_options import (
+    how_many,
+    how_to_ask,
+    how_to_connect,
+    what_must_hold,
+    what_to_ping,
+    where_to_write,
 )
-from penstock.services.outcomes import Outcomes
-from penstock.services.pinger.model import Target
-from penstock.services.pinger.report import CsvReport, JsonReport
-from penstock.services.pinger.runner import Settings, Sink, ping_all
-from penstock.services.pinger.screen import Screen
+from penstock.cli.program import INTERRUPTED
+from penstock.cli.results import cannot_go_on, is_regular, opened, ran_to_its_end, refuse_file_named_twice
+from penstock.errors import InvalidValue
+from penstock.services.pinger.model import PingResult, Target
+from penstock.services.pinger.runner import Settings, Sink, ping_all, recorder_of
+from penstock.services.pinger.settings import TlsSettings
+from penstock.services.pinger.summary import Recorder, RunSummary
 from penstock.services.pinger.targets import count_targets, read_targets
 
 __all__ = ["command"]
 
+SUBCOMMANDS = {"diff": "penstock.cli.ping_diff", "serve": "penstock.cli.ping_serve"}
+"""First argument -> the module that holds it as `command`; any other is a URL."""
+
+MAX_BODY_BYTES = 64 << 20
+EXIT_FAILED = 1
+USUAL_INTERVAL = 60.0
 
 EXAMPLES = """\b
 Examples:
   penstock ping https://example.com https://example.org/health
   penstock ping --urls-file urls.txt --concurrency 64 --csv results.csv
   grep -o 'https://[^ ]*' notes | penstock ping --urls-file - --retries 2
+  penstock ping https://example.com --interval 1s --assert 'status==200'
+  penstock ping http://127.0.0.1:8080/ --rate 200 --duration 30s \\
+      --assert 'p99<300ms' --assert 'errors<1%' --summary run.json
+  penstock ping --targets shops.toml --ndjson results.ndjson
+  penstock ping diff yesterday.json run.json
 """
 
 
+class Screen(Protocol):
+    """Shows results and the summary."""
+
+    def show(self, result: PingResult, /) -> None: ...
+    async def keep_fresh(self) -> None: ...
+    def conclude(self, summary: RunSummary, /) -> None: ...
+
+
+class PingCommand(click.Command):
+    """A command whose first argument may be the name of another one."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] in SUBCOMMANDS:
+            other: click.Command = import_module(SUBCOMMANDS[args[0]]).command
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @click.command(
-    "ping", no_args_is_help=True, short_help="GET every URL once, and write a row for each.", epilog=EXAMPLES
+    "ping",
+    cls=PingCommand,
+    no_args_is_help=True,
+    short_help="Ping URLs: status, latency and where the time went.",
+    epilog=EXAMPLES,
 )
 @click.argument("urls", nargs=-1, metavar="[URL]...")
-@click.option(
-    "--urls-file",
-    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
-    metavar="F",
-    help="Also ping the URLs of this file, one a line; blank lines and # comments are skipped. "
-    "- is standard input.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 10_000),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="URLs in progress at once.",
-)
-@click.option(
-    "--timeout",
-    type=DURATION,
-    default="1200ms",
-    show_default=True,
-    metavar="TIME",
-    help="For one attempt, with redirects and body: 1200ms, 1.5s, 2m, or plain seconds.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Further attempts where there was no answer, or 429, or 5xx; 0.1 to 0.2 s later, then "
-    "twice that, up to 10 s, or when Retry-After says.",
-)
-@results_options("URL")
-def command(
-    urls: tuple[str, ...],
-    urls_file: str | None,
-    concurrency: int,
-    timeout: float,
-    retries: int,
-    csv_path: str | None,
-    json_path: str | None,
-) -> None:
-    """GET every URL once, show a line for each as it ends, and a outcomes.
+@what_to_ping
+@how_many
+@how_to_ask
+@how_to_connect
+@what_must_hold
+@where_to_write
+def command(urls: tuple[str, ...], **given: Any) -> None:
+    """Ping every URL, show a line for each as it ends, and a summary.
 
-    Every URL gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
+    Every ping gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
     connecting to the last byte of the last attempt, in milliseconds; up to 1 MiB of a body is read and up
-    to 10 redirects are followed.
+    to 10 redirects are followed. The summary counts from when a ping was due, so that waiting for
+    a free slot is not hidden, and says how late this process itself was.
 
-    Exit code: 0 when every URL answered with a status below 400, 1 when one did not, 2 when the command
-    was wrong or a file could not be read or written, 130 after Ctrl-C (the files then hold what was done).
+    Exit code: 0 when every URL answered with a status below 400 and all assertions hold, 1 when one did
+    not, 2 when the command was wrong or a file could not be read or written, 130 after Ctrl-C (the files
+    then hold what was done).
+
+    More: penstock ping serve pings on schedule and keeps a history; penstock ping diff compares two runs.
     """
-    if not urls and urls_file is None:
-        raise click.UsageError("Nothing to ping: give URLs, or --urls-file F.")
-    refuse_file_named_twice("--urls-file, --csv and --json", urls_file, csv_path, json_path)
-    outcomes, screen = Outcomes(), Screen(total_if_known(urls, urls_file))
-    settings = Settings(concurrency=concurrency, timeout=timeout, retries=retries)
-
-    def work(files: ExitStack) -> Coroutine[Any, Any, None]:
-        written = sinks_of(files, (CsvReport, csv_path), (JsonReport, json_path))
-        sinks = [outcomes.add, *written, screen.show]  # in this order: what is on the screen is in the files
-        fd = None if urls_file is None else opened(files, urls_file)
-        return ping_on_screen(urls, fd, sinks, settings, screen)
-
-    started = time.monotonic()
-    interrupted = not ran_to_its_end(work)
-    if not outcomes.total and not interrupted:
-        raise cannot_go_on(f"{urls_file} holds no URLs: write one a line.")
-    screen.conclude(outcomes, time.monotonic() - started, interrupted=interrupted)
-    exit_by(outcomes, interrupted=interrupted)
-
-
-def total_if_known(urls: tuple[str, ...], urls_file: str | None) -> int | None:
-    """How many URLs there are, unless they come from a pipe."""
-    if urls_file is None:
-        return len(urls)
-    return len(urls) + count_targets(urls_file) if is_regular(urls_file) else None
+    if not urls and given["urls_file"] is None and given["targets_file"] is None:
+        raise click.UsageError("Nothing to ping: give URLs, --urls-file F or --targets F.")
+    refuse_file_named_twice(
+        "--urls-file, --targets, --csv, --json, --ndjson, --summary, --hgrm, --html and --prometheus",
+        *(given[name] for name in ("urls_file", "targets_file", *WRITTEN)),
+    )
+    if given["engine"] == "load" and any(given[name] is not None for name in WRITTEN_ROWS):
+        raise click.UsageError(
+            "--csv, --json, --ndjson and --prometheus need rows, and --engine load makes none: --summary F."
+        )
+    try:
+        run = Run(urls, given)
+        gc.freeze()  # what is here stays: the collector need not walk through it while answers are timed
+        interrupted = not ran_to_its_end(run.work)
+    except InvalidValue as error:
+        raise cannot_go_on(str(error)) from None
+    if not run.recorder.overall.pings and not interrupted and not run.fixed:
+        raise cannot_go_on(f"{given['urls_file']} holds no URLs: write one a line.")
+    summary = run.conclude(interrupted=interrupted)
+    sys.exit(INTERRUPTED if interrupted else EXIT_FAILED if not summary.ok else 0)
 
 
-async def ping_on_screen(
-    urls: tuple[str, ...], fd: int | None, sinks: list[Sink], settings: Settings, screen: Screen
-) -> None:
-    async with drawn(screen, settings.concurrency), aclosing(targets(urls, fd)) as source:
-        await ping_all(source, sinks, settings)
+WRITTEN_ROWS = ("csv_path", "json_path", "ndjson_path", "prometheus_path")
+WRITTEN = (*WRITTEN_ROWS, "summary_path", "hgrm_path", "html_path")
 
 
-async def targets(urls: tuple[str, ...], fd: int | None) -> AsyncGenerator[Target, None]:
-    for url in urls:
-        yield Target(url)
+class Run:
+    """One run of the command.
+
+    Args:
+        urls: its arguments.
+        given: its options.
+
+    Raises:
+        ValueError: an option has a value that is not allowed.
+        ClickException: a file cannot be read.
+    """
+
+    def __init__(self, urls: tuple[str, ...], given: dict[str, Any]) -> None:
+        self.given = given
+        self.fixed = [*map(Target, urls), *targets_of_file(given["targets_file"])]
+        self.urls_file: str | None = given["urls_file"]
+        self.settings = settings_of(given, self.fixed)
+        self.recorder = recorder_of(self.settings)
+        self.screen = screen_of(self.recorder, self._total(), log=self._logs())
+        self._at_the_end: list[tuple[str, Callable[[RunSummary], None]]] = []
+
+    def work(self, files: ExitStack) -> Coroutine[Any, Any, None]:
+        """Opens the files of the run; what is returned makes it."""
+        sinks = self._sinks(files)
+        fd = None if self.urls_file is None else opened(files, self.urls_file)
+        return self._ping(fd, sinks)
+
+    def conclude(self, *, interrupted: bool) -> RunSummary:
+        """Writes the files that tell of the whole run, and shows its summary."""
+        summary = self.recorder.summary(interrupted=interrupted)
+        for path, write in self._at_the_end:
+            try:
+                write(summary)
+            except OSError as error:
+                raise cannot_go_on(f"{path}: {error.strerror}") from None
+        self.screen.conclude(summary)
+        return summary
+
+    async def _ping(self, fd: int | None, sinks: list[Sink]) -> None:
+        async with drawn(self.screen), aclosing(targets(self.fixed, fd)) as source:
+            if self.given["engine"] == "load":
+                from penstock.services.pinger.load_run import load_all
+
+                await load_all(source, self.settings, self.recorder, threads=self.given["workers"])
+            elif self.given["workers"] > 1:
+                from penstock.services.pinger.workers import ping_with_workers
+
+                await ping_with_workers(source, sinks, self.settings, self.given["workers"], self.recorder)
+            else:
+                await ping_all(source, sinks, self.settings, recorder=self.recorder)
+
+    def _sinks(self, files: ExitStack) -> list[Sink]:
+        """In this order: what is on the screen is in the files."""
+        columns = tuple(filter(None, (self.given["columns"] or "").split(",")))
+        paths = {name: self.given[name] for name in WRITTEN if self.given[name] is not None}
+        sinks: list[Sink] = []
+        if paths:
+            from penstock.services.pinger.report import CsvReport, JsonReport, NdjsonReport
+
+            kinds: dict[str, Callable[..., CsvReport | JsonReport | NdjsonReport]] = {
+                "csv_path": CsvReport,
+                "json_path": JsonReport,
+                "ndjson_path": NdjsonReport,
+            }
+            for name, kind in kinds.items():
+                if name in paths:
+                    rows = kind(paths[name], columns)
+                    files.enter_context(rows)
+                    sinks.append(rows.write)
+            from penstock.services.pinger.summary_file import HgrmFile, SummaryFile
+
+            for name, file in (("summary_path", SummaryFile), ("hgrm_path", HgrmFile)):
+                if name in paths:
+                    self._at_the_end.append((paths[name], file(paths[name]).write))
+            sinks += self._reports(paths)
+        return [*sinks, self.screen.show]
+
+    def _reports(self, paths: dict[str, str]) -> Iterator[Sink]:
+        """What takes results and is written at the end."""
+        if "html_path" in paths:
+            from penstock.services.pinger.html_report import HtmlReport
+
+            report = HtmlReport(paths["html_path"])
+            self._at_the_end.append((paths["html_path"], report.write_page))
+            yield report.write
+        if "prometheus_path" in paths:
+            from penstock.services.pinger.prometheus import PrometheusFile
+
+            textfile = PrometheusFile(paths["prometheus_path"])
+            self._at_the_end.append((paths["prometheus_path"], lambda _: textfile.close()))
+            yield textfile.write
+
+    def _total(self) -> int | None:
+        """How many pings there will be, where it is known."""
+        settings = self.settings
+        if settings.duration is not None or (settings.interval is not None and settings.count is None):
+            return None
+        if self.urls_file is not None and not is_regular(self.urls_file):
+            return None
+        if self.urls_file is None:
+            targets = len(self.fixed)
+        elif sys.stdout.isatty() or sys.stderr.isatty():  # else nobody sees it
+            targets = len(self.fixed) + count_targets(self.urls_file)
+        else:
+            return None
+        return None if settings.all_ips else targets * (settings.count or 1)
+
+    def _logs(self) -> bool:
+        if self.given["log"] is not None:
+            return bool(self.given["log"])
+        return (
+            self.settings.rate is None and self.settings.duration is None and self.given["engine"] != "load"
+        )
+
+
+def settings_of(given: dict[str, Any], fixed: Sequence[Target]) -> Settings:
+    """The settings that the options say."""
+    body = body_of(given["data"])
+    headers = list(given["headers"])
+    if given["user"] is not None:
+        headers.append(("Authorization", f"Basic {b64encode(given['user'].encode()).decode()}"))
+    interval = given["interval"]
+    repeats = given["count"] is not None or given["duration"] is not None
+    if interval is None and repeats and any(target.interval is not None for target in fixed):
+        interval = USUAL_INTERVAL
+    return Settings(
+        concurrency=given["concurrency"],
+        timeout=given["timeout"],
+        retries=given["retries"],
+        engine=given["engine"] if given["engine"] != "load" else "auto",
+        keep_alive=given["keep_alive"],
+        method=(given["method"] or ("GET" if given["data"] is None else "POST")).upper(),
+        headers=tuple(headers),
+        body=body,
+        follow=not given["no_follow"],
+        max_body=given["max_body"],
+        count=given["count"],
+        duration=given["duration"],
+        rate=given["rate"],
+        interval=interval,
+        gap=given["gap"],
+        per_host=given["per_host"],
+        retry_budget=given["retry_budget"],
+        assertions=(*given["failing"], *given["warning"]),
+        all_ips=given["all_ips"],
+        family=given["family"] or 0,
+        source=given["source"],
+        proxy=given["proxy"],
+        tls=TlsSettings(given["ca"], given["cert"], given["key"], given["insecure"]),
+    )
+
+
+def body_of(data: str | None) -> bytes:
+    """The body that --data says: a text, or @F for what is in a file."""
+    if data is None:
+        return b""
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        with open(data[1:], "rb") as file:
+            body = file.read(MAX_BODY_BYTES + 1)
+    except OSError as error:
+        raise cannot_go_on(f"{data[1:]}: {error.strerror}") from None
+    if len(body) > MAX_BODY_BYTES:
+        raise cannot_go_on(f"{data[1:]} must be at most {MAX_BODY_BYTES} bytes.")
+    return body
+
+
+def targets_of_file(path: str | None) -> tuple[Target, ...]:
+    if path is None:
+        return ()
+    from penstock.services.pinger.target_file import read_target_file
+
+    try:
+        return read_target_file(path).targets
+    except OSError as error:
+        raise cannot_go_on(f"{path}: {error.strerror}") from None
+
+
+def screen_of(recorder: Recorder, total: int | None, *, log: bool) -> Screen:
+    """What shows the run: plain where nobody watches it at a terminal, which saves starting rich."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every encoding has bars, or the signs of a URL
+    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+        from penstock.services.pinger.plain_screen import PlainScreen
+
+        return PlainScreen(log=log)
+    from penstock.services.pinger import screen
+
+    return screen.Screen(total, recorder) if log else screen.LoadScreen(recorder)
+
+
+@asynccontextmanager
+async def drawn(screen: Screen) -> AsyncGenerator[None, None]:
+    """Keeps the screen fresh."""
+    drawing = asyncio.create_task(screen.keep_fresh())
+    try:
+        yield
+    finally:
+        drawing.cancel()
+        with suppress(asyncio.CancelledError):
+            await drawing
+
+
+async def targets(fixed: Sequence[Target], fd: int | None) -> AsyncGenerator[Target, None]:
+    for target in fixed:
+        yield target
     if fd is not None:
         async with aclosing(read_targets(fd)) as lines:
             async for target in lines:

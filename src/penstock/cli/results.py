@@ -7,14 +7,16 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from penstock.cli.program import INTERRUPTED
-from penstock.services.live_screen import LiveScreen
 from penstock.services.outcomes import Outcomes
 from penstock.services.row_files import CsvRows, JsonRows
+
+if TYPE_CHECKING:  # it brings rich, and not every command draws
+    from penstock.services.live_screen import LiveScreen
 
 __all__ = [
     "cannot_go_on",
@@ -117,7 +119,7 @@ def ran_to_its_end(work: Callable[[ExitStack], Coroutine[Any, Any, None]]) -> bo
 
 
 @asynccontextmanager
-async def drawn(screen: LiveScreen, concurrency: int) -> AsyncGenerator[None, None]:
+async def drawn(screen: "LiveScreen", concurrency: int) -> AsyncGenerator[None, None]:
     """Keeps the screen fresh, and has threads for so many name lookups."""
     # The default pool has a thread or two a core, and each name that does not resolve holds one for seconds.
     lookups = ThreadPoolExecutor(min(concurrency, MAX_NAME_LOOKUPS), thread_name_prefix="lookup")

@@ -1,23 +1,24 @@
-"""What one probe promises, against a server that misbehaves."""
+"""What one ping promises: against a server that misbehaves, and on a clock that is moved by hand."""
 
 import asyncio
-import ssl
-import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from types import SimpleNamespace
 
-import aiohttp
 import pytest
+from fake_engine import MS, FakeEngine, answer_of, failure_of
 
 from bad_server import BadServer, answer, forever
 from penstock.clock import ManualClock
+from penstock.probing import open_engine
+from penstock.probing.exchange import TlsFacts
 from penstock.resilience import ExponentialBackoff
-from penstock.services.http_attempt import MAX_BODY_BYTES, MAX_REDIRECTS, failure, open_session
+from penstock.services.pinger.assertions import parse_assertion
 from penstock.services.pinger.model import Target
-from penstock.services.pinger.probe import Prober
+from penstock.services.pinger.probe import MAX_REDIRECTS, Prober
+from penstock.services.pinger.settings import Settings
 
 NOON = datetime(2025, 1, 10, 12, 0, tzinfo=UTC)
+HALF_A_SECOND = ExponentialBackoff(0.5, limit=10)
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ async def server():
         yield running
 
 
-@pytest.fixture
-async def session():
-    async with open_session(4) as session:
-        yield session
+@pytest.fixture(params=["aiohttp", "auto"])
+async def engine(request):
+    async with open_engine(request.param) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -39,13 +40,35 @@ def waited():
 
 
 @pytest.fixture
-def prober(session, waited):
+def prober(engine, waited):
     async def sleep(seconds):
         waited.append(seconds)
 
     def make(**settings):
-        settings = {"timeout": 30.0, "retries": 0, "backoff": ExponentialBackoff(0.5, limit=10)} | settings
-        return Prober(session, now=lambda: NOON, **{"sleep": sleep, **settings})
+        settings = {"timeout": 30.0, "backoff": HALF_A_SECOND} | settings
+        return Prober(engine, Settings(**settings), now=lambda: NOON, sleep=sleep)
+
+    return make
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(1_000 * MS)
+
+
+@pytest.fixture
+def faked(clock):
+    """A prober on a manual clock and the engine behind it: it gives these answers, the last one for ever."""
+
+    def make(*answers, **settings):
+        left = list(answers)
+        engine = FakeEngine(clock, lambda request: left.pop(0)() if len(left) > 1 else left[0]())
+
+        async def sleep(seconds):
+            clock.advance(seconds)
+
+        settings = {"timeout": 30.0, "backoff": HALF_A_SECOND} | settings
+        return Prober(engine, Settings(**settings), clock=clock, now=lambda: NOON, sleep=sleep), engine
 
     return make
 
@@ -53,8 +76,8 @@ def prober(session, waited):
 async def test_answer_becomes_a_row(server, prober):
     result = await prober().ping(Target(server.url("/ok")))
     assert (result.url, result.status, result.error, result.attempts) == (server.url("/ok"), 200, "", 1)
-    assert result.timestamp == NOON
     assert result.latency_ms > 0
+    assert result.state == "ok"
 
 
 @pytest.mark.parametrize("status", [204, 304, 404, 429, 500, 503])
@@ -86,8 +109,9 @@ async def test_failure_is_a_row_with_status_0_and_plain_words(server, prober, pa
 @pytest.mark.parametrize("path", ["/stall", "/stall-in-body"])
 async def test_stalling_server_times_out(server, prober, path):
     result = await prober(timeout=0.05).ping(Target(server.url(path)))
-    assert (result.status, result.error) == (0, "timed out after 0.05 s")
-    assert 50 <= result.latency_ms < 10_000
+    assert (result.status, result.last.failure) == (0, "timeout")
+    assert result.error.startswith("timed out after 0.05 s ")
+    assert 49 <= result.latency_ms < 10_000
 
 
 async def test_dead_port_is_connection_refused(server, prober):
@@ -116,20 +140,6 @@ async def test_server_without_tls_behind_https_is_a_tls_failure(prober):
         result = await prober().ping(Target(f"https://127.0.0.1:{port}/"))
     assert result.status == 0
     assert result.error.startswith("TLS failed: ")
-
-
-def test_certificate_fault_is_told_in_openssls_words():
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = "certificate has expired"
-    key = SimpleNamespace(host="h", port=443, ssl=True, is_ssl=True)
-    answer = failure(aiohttp.ClientConnectorCertificateError(key, error), 1.0)
-    assert (answer.error, answer.may_pass) == ("certificate refused: certificate has expired", False)
-
-
-def test_unforeseen_exception_is_told_in_bounded_printable_words():
-    answer = failure(RuntimeError("\x1b[2J\n" + "x" * 10_000), 1.0)
-    assert answer.error.startswith("RuntimeError: \ufffd[2J\ufffdxxx")
-    assert len(answer.error) == 200
 
 
 @pytest.mark.parametrize(
@@ -167,20 +177,9 @@ async def test_redirect_loop_is_left_after_the_bound(server, prober):
 
 
 async def test_endless_body_is_left_at_the_bound_and_counts_as_answered(server, prober):
-    sent = 0
-
-    async def endless(writer):
-        nonlocal sent
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            writer.write(bytes(65_536))
-            await writer.drain()
-            sent += 65_536
-
-    server.actions["/count"] = endless
-    result = await prober().ping(Target(server.url("/count")))
-    assert (result.status, result.error) == (200, "")
-    assert MAX_BODY_BYTES <= sent < 100 * MAX_BODY_BYTES  # what lies in socket buffers comes on top
+    result = await prober(max_body=100_000).ping(Target(server.url("/endless")))
+    assert (result.status, result.error, result.last.truncated) == (200, "", True)
+    assert 100_000 <= result.last.size < 100_000 + (1 << 20)
 
 
 async def test_compressed_bodies_are_not_decompressed(server, prober):
@@ -263,37 +262,168 @@ async def test_retry_after_is_kept_within_the_limit(server, prober, waited, retr
     assert waited == [seconds]
 
 
-async def test_latency_is_of_the_last_attempt_alone(server, prober):
-    clock = ManualClock()
-
-    async def slow(writer):
-        clock.advance(0.25 * server.requests["/slow"])
-        answer(writer, status=503)
-
-    async def sleep(seconds):
-        clock.advance(seconds)
-
-    server.actions["/slow"] = slow
-    result = await prober(retries=2, clock=clock, sleep=sleep).ping(Target(server.url("/slow")))
+async def test_latency_is_of_the_last_attempt_alone_and_total_of_all(faked):
+    prober, _ = faked(
+        lambda: answer_of(503, wait=250),
+        lambda: answer_of(503, wait=500),
+        lambda: answer_of(wait=750),
+        retries=2,
+    )
+    result = await prober.ping(Target("http://x/"), due=900 * MS)
     assert result.latency_ms == 750
+    assert result.total == (100 + 250 + 500 + 500 + 1000 + 750) * MS  # late, and two pauses
+    assert result.late == 100 * MS
+    assert [attempt.status for attempt in result.tries] == [503, 503, 200]
+    assert result.state == "recovered"
 
 
-async def test_latency_runs_to_the_last_byte_over_all_redirects(server, prober):
-    clock = ManualClock()
+async def test_latency_runs_to_the_last_byte_over_all_redirects(faked):
+    prober, _ = faked(
+        lambda: answer_of(302, headers=[("Location", "/there")], wait=100, connect=5),
+        lambda: answer_of(wait=150, transfer=50),
+    )
+    result = await prober.ping(Target("http://x/here"))
+    assert result.latency_ms == 305
+    assert [hop.url for hop in result.hops] == ["http://x/here", "http://x/there"]
+    assert result.service == 300 * MS
+    assert result.ttfb == 150 * MS
 
-    async def hop(writer):
-        clock.advance(0.1)
-        answer(writer, status=302, headers="Location: /slow-body\r\n")
 
-    async def slow_body(writer):
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh")
-        await writer.drain()
-        clock.advance(0.2)
-        writer.write(b"i")
+async def test_wait_for_a_turn_to_connect_is_no_latency_and_counts_only_from_when_it_was_due(faked):
+    for due, total in ((None, 30), (900 * MS, 180)):
+        prober, _ = faked(
+            lambda: answer_of(302, headers=[("Location", "/there")], wait=10, queued=40),
+            lambda: answer_of(wait=20, queued=10),
+        )
+        prober.clock.now = 1_000 * MS
+        result = await prober.ping(Target("http://x/here"), due)
+        assert (result.latency_ms, result.total) == (30, total * MS)
 
-    server.actions |= {"/hop": hop, "/slow-body": slow_body}
-    result = await prober(clock=clock).ping(Target(server.url("/hop")))
-    assert result.latency_ms == 300
+
+async def test_redirects_share_the_timeout_of_their_attempt(faked):
+    prober, engine = faked(
+        lambda: answer_of(302, headers=[("Location", "/there")], wait=1000),
+        lambda: failure_of("timeout", "timed out after 0.5 s waiting for the answer", total=500),
+        timeout=1.5,
+    )
+    result = await prober.ping(Target("http://x/"))
+    assert engine.timeouts == [1.5, 0.5]
+    assert result.error == "timed out after 1.5 s waiting for the answer"
+
+
+async def test_redirects_that_use_up_the_timeout_are_a_timeout(faked):
+    prober, engine = faked(lambda: answer_of(302, headers=[("Location", "/there")], wait=500), timeout=1.2)
+    result = await prober.ping(Target("http://x/"))
+    assert result.error == "timed out after 1.2 s following redirects"
+    assert len(engine.requests) == 3
+
+
+async def test_redirects_are_answers_where_they_are_not_followed(faked):
+    prober, _ = faked(lambda: answer_of(302, headers=[("Location", "/there")]), follow=False)
+    assert (await prober.ping(Target("http://x/"))).status == 302
+
+
+async def test_redirect_from_https_to_http_is_followed_with_a_warning(faked):
+    prober, _ = faked(
+        lambda: answer_of(301, headers=[("Location", "http://x/plain")]), lambda: answer_of(), retries=0
+    )
+    result = await prober.ping(Target("https://x/"))
+    assert (result.status, result.state) == (200, "warned")
+    assert result.why == "redirects stay on https: got http://x/plain"
+
+
+async def test_post_is_sent_again_only_where_it_cannot_be_done_twice(faked):
+    for answers, attempts in [
+        ([lambda: answer_of(503)], 1),
+        ([lambda: failure_of("reset", "connection reset")], 1),
+        ([lambda: answer_of(429)], 3),
+        ([lambda: failure_of("connect", "connection refused")], 3),
+    ]:
+        prober, _ = faked(*answers, retries=2, method="POST", body=b"x")
+        assert (await prober.ping(Target("http://x/"))).attempts == attempts
+
+
+async def test_retries_of_a_host_end_with_its_budget(faked):
+    prober, engine = faked(lambda: answer_of(503), retries=2, retry_budget=0.2)
+    rows = [await prober.ping(Target(f"http://x/{n}")) for n in range(100)]
+    assert len(engine.requests) in (129, 130)  # the pings, its reserve, and a fifth of the pings
+    assert prober.budget.refused == sum(row.attempts < 3 for row in rows)
+    assert (await prober.ping(Target("http://other/"))).attempts == 3
+
+
+async def test_what_belongs_to_a_target_goes_before_what_is_the_runs(faked):
+    prober, engine = faked(
+        lambda: answer_of(),
+        method="GET",
+        headers=(("X-Team", "all"), ("X-More", "1")),
+        timeout=5,
+        body=b"general",
+    )
+    target = Target(
+        "http://x/", method="PUT", headers=(("x-team", "mine"),), timeout=2, body=b"own", name="shop"
+    )
+    result = await prober.ping(target, number=7)
+    request = engine.requests[0]
+    assert (request.method, request.body, engine.timeouts) == ("PUT", b"own", [2])
+    assert ("x-team", "mine") in request.fields
+    assert ("X-Team", "all") not in request.fields
+    assert ("X-More", "1") in request.fields
+    assert (result.title, result.method, result.number) == ("shop", "PUT", 7)
+
+
+async def test_impossible_request_is_a_row(faked):
+    prober, engine = faked(lambda: answer_of())
+    result = await prober.ping(Target("http://x/", line=3, headers=(("bad name", "x"),)))
+    assert (result.status, result.attempts, engine.requests) == (0, 0, [])
+    assert result.error.startswith("invalid request: header name must be ")
+    assert result.error.endswith("(line 3)")
+
+
+async def test_broken_assertion_fails_a_ping_that_was_answered(faked):
+    prober, _ = faked(
+        lambda: answer_of(body=b"sorry"),
+        assertions=(parse_assertion("body~ready"), parse_assertion("size<9", "warn")),
+    )
+    result = await prober.ping(Target("http://x/"))
+    assert (result.status, result.error, result.ok, result.state) == (200, "", False, "failed")
+    assert result.why == "body~ready: got sorry"
+    assert [verdict.severity for verdict in result.verdicts] == ["fail", "ok"]
+
+
+async def test_status_that_is_asserted_is_good_and_not_tried_again(faked):
+    prober, _ = faked(lambda: answer_of(503), retries=2, assertions=(parse_assertion("status==503"),))
+    result = await prober.ping(Target("http://x/"))
+    assert (result.ok, result.attempts) == (True, 1)
+
+
+async def test_own_assertion_stands_in_place_of_the_runs_on_the_same(faked):
+    prober, _ = faked(lambda: answer_of(404), assertions=(parse_assertion("status==200"),))
+    assert not (await prober.ping(Target("http://x/"))).ok
+    assert (await prober.ping(Target("http://x/", assertions=(parse_assertion("status==404"),)))).ok
+
+
+async def test_body_is_kept_only_where_an_assertion_looks_at_it(faked):
+    prober, engine = faked(lambda: answer_of())
+    await prober.ping(Target("http://x/"))
+    await prober.ping(Target("http://x/", assertions=(parse_assertion("body~x"),)))
+    assert [request.keep_body for request in engine.requests] == [0, 1 << 20]
+
+
+@pytest.mark.parametrize(("days", "state"), [(13, "warned"), (15, "ok"), (-1, "warned")])
+async def test_certificate_that_ends_soon_warns(faked, days, state):
+    ends = NOON.timestamp() + days * 86_400 + 60
+    prober, _ = faked(lambda: answer_of(facts=TlsFacts("TLSv1.3", "x", not_after=ends)))
+    result = await prober.ping(Target("https://x/"))
+    assert (result.ok, result.state) == (True, state)
+
+
+async def test_asserted_certificate_stands_in_place_of_the_warning(faked):
+    ends = NOON.timestamp() + 5 * 86_400
+    prober, _ = faked(
+        lambda: answer_of(facts=TlsFacts("TLSv1.3", "x", not_after=ends)),
+        assertions=(parse_assertion("cert>2d"),),
+    )
+    assert (await prober.ping(Target("https://x/"))).state == "ok"
 
 
 async def test_cancelled_probe_leaves_nothing_running(server, prober):
@@ -311,30 +441,3 @@ async def test_cancelled_probe_leaves_nothing_running(server, prober):
     with pytest.raises(asyncio.CancelledError):
         await probe
     assert {task for task in asyncio.all_tasks() - before if "_handle" not in repr(task)} == set()
-
-
-async def test_timeouts_above_five_seconds_are_not_rounded_up(session, server, prober):
-    loop, asked = asyncio.get_running_loop(), []
-    call_at = loop.call_at
-
-    def spy(when, *arguments, **more):
-        asked.append(when - loop.time())
-        return call_at(when, *arguments, **more)
-
-    loop.call_at = spy
-    await prober(timeout=7.5).ping(Target(server.url("/ok")))
-    assert any(seconds == pytest.approx(7.5, abs=0.1) for seconds in asked)
-
-
-def test_one_probe_takes_little_time_for_itself():
-    """Guards against a pause or poll in the probe: 20 answers of a local server within 10 s."""
-
-    async def run():
-        async with BadServer() as server, open_session(1) as session:
-            prober = Prober(session, timeout=5.0, retries=0, backoff=ExponentialBackoff(1))
-            for _ in range(20):
-                assert (await prober.ping(Target(server.url("/ok")))).status == 200
-
-    start = time.monotonic()
-    asyncio.run(run())
-    assert time.monotonic() - start < 10

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from penstock.services.http_url import MAX_URL
+from penstock.probing.request import MAX_URL
 from penstock.services.line_reader import lines_of, read_lines
 from penstock.services.pinger.model import Target
 
