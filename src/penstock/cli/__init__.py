@@ -13,9 +13,11 @@ __all__ = ["main"]
 COMMANDS = {
     "analyzer": "penstock.cli.analyzer",
     "distribute": "penstock.cli.distribute",
+    "lab": "penstock.cli.lab",
     "limit": "penstock.cli.limit",
     "ping": "penstock.cli.ping",
     "replay": "penstock.cli.replay",
+    "scrape": "penstock.cli.scrape",
 }
 """Command name -> the module that holds it as `command`."""
 
