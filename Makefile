@@ -6,7 +6,7 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help run test check bench bench-peers bench-distributor docs clean
+.PHONY: help run test check bench bench-peers bench-distributor bench-ping docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ bench-peers: ## Compare the hot paths with other packages
 
 bench-distributor: ## Load the distributor and print what it carries
 	@scripts/bench distributor $(ARGS)
+
+bench-ping: ## Hold the pinger against Go, wrk, hey and the truth
+	@scripts/bench ping $(ARGS)
 
 docs: ## Build the documentation, docs/_build/html
 	@scripts/docs $(ARGS)

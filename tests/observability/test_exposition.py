@@ -1,5 +1,6 @@
 """The text for Prometheus, read by its own client's parser."""
 
+import os
 import stat
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as families_
 
 from penstock.errors import PenstockError
 from penstock.observability import Exposition, Histogram
+from penstock.observability.exposition import check_can_be_put
 
 
 def samples_of(exposition):
@@ -92,3 +94,32 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="taken"):
         Exposition().write(tmp_path / "taken")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_link_leads_to_the_file_that_is_meant(tmp_path):
+    (tmp_path / "real.prom").write_text("old")
+    (tmp_path / "link.prom").symlink_to(tmp_path / "real.prom")
+    exposition = Exposition()
+    exposition.gauge("up", "Up.", [({}, 1)])
+    exposition.write(tmp_path / "link.prom")
+    assert (tmp_path / "link.prom").is_symlink()
+    assert (tmp_path / "real.prom").read_text() == str(exposition)
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    exposition = Exposition()
+    exposition.gauge("up", "Up.", [({}, 1)])
+    check_can_be_put(tmp_path / "pipe")
+    exposition.write(tmp_path / "pipe")
+    assert os.read(reader, 1_000).decode() == str(exposition)
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_whether_a_file_can_be_put_is_told_beforehand_and_leaves_nothing(tmp_path):
+    check_can_be_put(tmp_path / "new.prom")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match=r"new\.prom"):
+        check_can_be_put(tmp_path / "none" / "new.prom")

@@ -1,0 +1,3 @@
+module goping
+
+go 1.21
