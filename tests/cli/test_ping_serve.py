@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from penstock.services.pinger.watch.history import History
+
 ENDS = 20
 
 
@@ -89,11 +91,11 @@ async def test_what_was_kept_survives_a_kill_and_sigterm_is_exit_0(tmp_path, sit
     [
         ([], "Nothing to watch: give --targets F, a TOML file of targets.", 2),
         (["--targets", "none.toml"], "File 'none.toml' does not exist.", 2),
-        (["--targets", "bad.toml"], "bad.toml: target 1 (ftp://a/): url must be one that can be pinged", 1),
+        (["--targets", "bad.toml"], "bad.toml: target 1 (ftp://a/): url must be one that can be pinged", 2),
         (["--targets", "good.toml", "--history", "bad.toml"], "bad.toml: file is not a database", 1),
-        (["--targets", "good.toml", "--timeout", "-1"], "--timeout: Expected `float` > 0.0", 1),
+        (["--targets", "good.toml", "--timeout", "-1"], "--timeout: Expected `float` > 0.0", 2),
         (["--targets", "good.toml", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8081", 1),
-        (["--targets", "twice.toml"], "names of targets must differ, got 'http://a/' twice", 1),
+        (["--targets", "twice.toml"], "names of targets must differ, got 'http://a/' twice", 2),
     ],
 )
 async def test_what_cannot_be_done_is_told(tmp_path, arguments, words, code):
@@ -115,3 +117,17 @@ async def test_help_teaches_within_80_columns(tmp_path):
     assert "Examples:" in output
     assert "[[target]]" in output
     assert "Exit code:" in output
+
+
+async def test_a_second_watch_of_a_history_takes_nothing_from_the_first(tmp_path, site):
+    (tmp_path / "t.toml").write_text(f'interval = "50ms"\n[[target]]\nurl = "{site}broken"\nname = "shop"\n')
+    first = await start(tmp_path, "--targets", "t.toml", "--port", "0", "--webhook", "http://127.0.0.1:9/")
+    await until(await announced(first), lambda targets: targets[0]["condition"] == "down")
+    code, output = await ended(await start(tmp_path, "--targets", "t.toml", "--port", "0"))
+    assert code == 1
+    assert "penstock-ping.sqlite is in use by another watch; give each its own history" in output
+    first.send_signal(signal.SIGTERM)
+    assert (await ended(first))[0] == 0
+    history = History(str(tmp_path / "penstock-ping.sqlite"))
+    assert history.waiting_alerts() == 1
+    history.close()

@@ -8,7 +8,8 @@ import click
 
 from penstock.cli.event_loop import run
 from penstock.cli.program import name_and_version
-from penstock.errors import PenstockError
+from penstock.cli.results import cannot_go_on
+from penstock.errors import InvalidValue, PenstockError
 from penstock.services.pinger.target_file import read_target_file
 from penstock.services.pinger.watch.alerts import origin
 from penstock.services.pinger.watch.app import serve
@@ -90,7 +91,8 @@ def command(config_file: Path | None, webhooks: tuple[str, ...], **flags: Any) -
 
     Settings come from --config, then PENSTOCK_PING_* variables, then flags. Ctrl-C or SIGTERM stops it.
 
-    Exit code: 0 when it was told to stop, 1 when it cannot go on, 2 when the command was wrong.
+    Exit code: 0 when it was told to stop, 1 when it cannot go on, 2 when the command, a setting
+    or the targets were wrong.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -99,6 +101,8 @@ def command(config_file: Path | None, webhooks: tuple[str, ...], **flags: Any) -
             raise click.UsageError("Nothing to watch: give --targets F, a TOML file of targets.")
         targets = read_target_file(config.targets).targets
         run(serve(config, targets, lambda url: announce(config, len(targets), url)))
+    except InvalidValue as error:
+        raise cannot_go_on(str(error)) from None
     except (PenstockError, OSError) as error:
         raise click.ClickException(str(error)) from None
 

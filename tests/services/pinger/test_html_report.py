@@ -1,5 +1,6 @@
 """The report of a run as a page."""
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -162,3 +163,38 @@ def test_a_run_without_rows_has_no_chart_of_them_and_no_targets():
 )
 def test_a_rate_is_told_in_plain_figures(rate, words):
     assert rate_words(rate) == words
+
+
+def test_slices_with_few_pings_are_put_together():
+    over_time = OverTime()
+    for number in range(1_000):
+        over_time.add(a_ping("shop", after=number / 100, status=200 if number % 2 else 500))
+    assert len(over_time.slices) == 200  # of 5 pings each
+    slice_s, slices = over_time.with_at_least(20)
+    assert (slice_s, len(slices)) == (pytest.approx(0.2), 50)
+    assert {(one.good, one.failed) for one in slices} <= {(9, 10), (10, 9), (10, 10), (10, 11), (11, 10)}
+    assert sum(one.took.count for one in slices) == 1_000
+    assert over_time.with_at_least(5) == (over_time.slice_s, over_time.slices)
+
+
+def test_of_few_pings_p90_is_drawn_where_p99_would_be_the_maximum():
+    few = reported([a_ping("shop", ms=ms) for ms in range(1, 31)])
+    many = reported([a_ping("shop", ms=ms % 50) for ms in range(1, 301)])
+    for page, drawn, other in ((few, "p90", "p99"), (many, "p99", "p90")):
+        chart = page.partition("Latency over time")[2].partition("</figure>")[0]
+        assert f">{drawn}<" in chart
+        assert f">{other}<" not in chart
+
+
+def test_what_was_in_flight_is_drawn_with_its_peaks():
+    recorder = Recorder(clock=(clock := ManualClock()))
+    for number in range(400):
+        for _ in range(7 if number == 333 else 1):
+            recorder.started()
+        clock.now += 5_000_000
+        for _ in range(7 if number == 333 else 1):
+            recorder.ended()
+        recorder.add(a_ping("shop"))
+        clock.now += 5_000_000
+    chart = page_of(recorder.summary(), OverTime()).partition(">In flight<")[2].partition("</figure>")[0]
+    assert re.search(">[78]</text>", chart)  # the axis reaches to the peak

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
-from math import floor, log10
+from math import ceil, floor, log10
 from pathlib import Path
 
 from penstock.observability.histogram import Histogram
@@ -20,7 +20,7 @@ from penstock.services.charts import (
 from penstock.services.pinger.durations import duration_words
 from penstock.services.pinger.figures import PHASES, Figures
 from penstock.services.pinger.model import PingResult
-from penstock.services.pinger.over_time import OverTime
+from penstock.services.pinger.over_time import OverTime, Slice
 from penstock.services.pinger.summary import RunSummary
 from penstock.services.row_files import rfc3339
 
@@ -28,6 +28,11 @@ __all__ = ["HtmlReport", "page_of"]
 
 MOST_TARGETS = 200
 MOST_REASONS = 30
+
+MOST_STEPS = 120
+
+PINGS_OF_A_SLICE = 20
+"""On average, so that its percentiles say something."""
 
 BINS = 12
 """Bars of a decade."""
@@ -119,16 +124,20 @@ def head(summary: RunSummary) -> Iterator[str]:
     yield "</dl>\n"
     for reason in summary.distrust:
         yield f'<p class="note"><b>Do not trust these latencies:</b> {escape(reason)}.</p>\n'
-    for verdict in summary.verdicts:
-        kind = {"ok": "good", "warn": "warn", "fail": "bad"}[verdict.severity]
-        yield f'<p class="verdict {kind}">{escape(str(verdict))}</p>\n'
+    if summary.verdicts:
+        yield '<ul class="verdicts">'
+        for verdict in summary.verdicts:
+            kind = {"ok": "good", "warn": "warn", "fail": "bad"}[verdict.severity]
+            yield f'<li class="{kind}">{escape(str(verdict))}</li>'
+        yield "</ul>\n"
 
 
 def charts(summary: RunSummary, over_time: OverTime) -> Iterator[str]:
     took = summary.overall.total
+    slice_s, slices = over_time.with_at_least(PINGS_OF_A_SLICE)
     yield '<section class="charts">\n'
-    if over_time.slices:  # the load engine makes no rows
-        yield figure(latency_over_time(over_time))
+    if slices:  # the load engine makes no rows
+        yield figure(latency_over_time(slice_s, slices))
     yield figure(
         percentile_chart(
             "Latency by percentile",
@@ -148,23 +157,9 @@ def charts(summary: RunSummary, over_time: OverTime) -> Iterator[str]:
             y=Axis("answers"),
         )
     )
-    slice_s = summary.slice_ns / 1e9
-    yield figure(
-        step_chart(
-            "In flight",
-            [
-                Series(
-                    "pings",
-                    [place * slice_s for place in range(len(summary.in_flight))],
-                    [float(count) for count in summary.in_flight],
-                )
-            ],
-            x=Axis("since the beginning", "s", low=0),
-            y=Axis("in flight", low=0),
-        )
-    )
-    if any(one.failed for one in over_time.slices):
-        yield figure(failures_over_time(over_time))
+    yield figure(in_flight(summary))
+    if any(one.failed for one in slices):
+        yield figure(failures_over_time(slice_s, slices))
     yield "</section>\n"
 
 
@@ -181,27 +176,47 @@ def bins_of(times: Histogram) -> list[Bucket]:
     ]
 
 
-def latency_over_time(over_time: OverTime) -> str:
-    times = [place * over_time.slice_s for place in range(len(over_time.slices))]
+def latency_over_time(slice_s: float, slices: Sequence[Slice]) -> str:
+    times = [place * slice_s for place in range(len(slices))]
+    mean = sum(one.took.count for one in slices) / len(slices)
+    tail, share = ("p99", 0.99) if mean >= 100 else ("p90", 0.9)  # of fewer, p99 is the maximum
 
     def curve(name: str, share: float) -> Series:
-        found = (one.took.percentile(share) for one in over_time.slices)
+        found = (one.took.percentile(share) for one in slices)
         return Series(name, times, [None if value is None else value / 1e6 for value in found])
 
     return line_chart(
         "Latency over time",
-        [curve("p50", 0.5), curve("p99", 0.99), curve("max", 1.0)],
+        [curve("p50", 0.5), curve(tail, share), curve("max", 1.0)],
         x=Axis("since the beginning", "s", low=0),
         y=Axis("latency", "ms", low=0),
-        description=f"slices of {duration_words(over_time.slice_s)}",
+        description=f"slices of {duration_words(slice_s)}",
     )
 
 
-def failures_over_time(over_time: OverTime) -> str:
-    times = [place * over_time.slice_s for place in range(len(over_time.slices))]
+def in_flight(summary: RunSummary) -> str:
+    """The most in each slice; of slices that nobody could tell apart, the most of them."""
+    together = ceil(len(summary.in_flight) / MOST_STEPS) or 1
+    starts = range(0, len(summary.in_flight), together)
+    return step_chart(
+        "In flight",
+        [
+            Series(
+                "pings",
+                [place * summary.slice_ns / 1e9 for place in starts],
+                [float(max(summary.in_flight[place : place + together])) for place in starts],
+            )
+        ],
+        x=Axis("since the beginning", "s", low=0),
+        y=Axis("in flight", low=0),
+    )
+
+
+def failures_over_time(slice_s: float, slices: Sequence[Slice]) -> str:
+    times = [place * slice_s for place in range(len(slices))]
     return step_chart(
         "Failed pings",
-        [Series("failed", times, [one.failed / over_time.slice_s for one in over_time.slices])],
+        [Series("failed", times, [one.failed / slice_s for one in slices])],
         x=Axis("since the beginning", "s", low=0),
         y=Axis("failed", "1/s", low=0),
     )

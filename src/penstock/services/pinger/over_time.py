@@ -1,6 +1,8 @@
 """How pings went over the time of a run, in bounded memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import ceil
 
 from penstock.observability.histogram import Histogram
 from penstock.services.pinger.figures import HIGHEST_NS
@@ -34,6 +36,13 @@ class Slice:
         self.took.merge(other.took)
 
 
+def merged(slices: Iterable[Slice]) -> Slice:
+    all_ = Slice()
+    for one in slices:
+        all_.merge(one)
+    return all_
+
+
 class OverTime:
     """Sorts pings by when they began into at most 240 slices.
 
@@ -65,6 +74,15 @@ class OverTime:
         one.failed += not result.ok
         if result.status:
             one.took.record(min(result.total, one.took.limit))
+
+    def with_at_least(self, pings: int) -> tuple[float, list[Slice]]:
+        """Seconds of a slice, and slices with so many pings on average, or ten times as long."""
+        total = sum(one.good + one.failed for one in self.slices)
+        together = min(ceil(pings * len(self.slices) / max(total, 1)), 10)
+        if together <= 1:
+            return self.slice_s, self.slices
+        starts = range(0, len(self.slices), together)
+        return self.slice_s * together, [merged(self.slices[at : at + together]) for at in starts]
 
     def _halve(self) -> None:
         self.slice_s *= 2

@@ -1,7 +1,9 @@
 """The watch over HTTP, with real pings of a real site."""
 
 import asyncio
+import json
 import re
+import threading
 from base64 import b64encode
 from hashlib import sha256
 
@@ -9,12 +11,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families as families_of
+from yarl import URL
 
 from penstock.services.pinger.assertions import parse_assertion
 from penstock.services.pinger.model import Target
+from penstock.services.pinger.prometheus import probe_figures
+from penstock.services.pinger.watch import handlers
 from penstock.services.pinger.watch.app import create_app
 from penstock.services.pinger.watch.config import Config
-from penstock.services.pinger.watch.handlers import PARTS
+from penstock.services.pinger.watch.handlers import PARTS, list_targets
 
 
 @pytest.fixture
@@ -39,7 +44,8 @@ async def watch_of(tmp_path):
 
     async def start(targets, **settings):
         config = Config(
-            **{"history": str(tmp_path / "history.sqlite"), "interval": 0.05, "engine": "aiohttp"} | settings
+            **{"history": str(tmp_path / f"{len(clients)}.sqlite"), "interval": 0.05, "engine": "aiohttp"}
+            | settings
         )
         client = TestClient(TestServer(create_app(config, targets)))
         clients.append(client)
@@ -90,12 +96,13 @@ async def test_targets_are_pinged_and_told_those_that_are_down_first(site, watch
 
 
 async def test_history_is_told_for_any_period(site, watch_of):
-    client = await watch_of([Target(f"{site}broken", name="a/b c")])
+    client = await watch_of([Target(f"{site}broken", name="a/b c{ü}")])
     await targets_once(client, lambda all_: all_[0]["failed"] >= 3)
     await client.app[PARTS].recorder.flush()
-    answer = await client.get("/api/v1/targets/a%2Fb%20c/history?since=10m&step=1m")
+    url = URL("/api/v1/targets/a%2Fb%20c%7B%C3%BC%7D/history?since=10m&step=1m", encoded=True)
+    answer = await client.get(url)
     told = await answer.json()
-    assert told["target"] == "a/b c"
+    assert told["target"] == "a/b c{ü}"
     assert told["failed"] >= 3
     assert (told["good"], told["uptime"], told["p50_ms"], len(told["steps"])) == (0, 0.0, None, 10)
 
@@ -120,12 +127,16 @@ async def test_a_period_that_is_none_is_refused(site, watch_of, query, words):
 
 
 @pytest.mark.parametrize(
-    "query", ["since=0", "since=99999999999&until=99999999999.5", "since=2026-01-01T00:00:00Z", "until=1d"]
+    "query",
+    ["since=0&until=1", "since=99999999999&until=99999999999.5", "until=1d", "until=0001-01-02T00:00:00Z"],
 )
 async def test_periods_far_away_are_empty(site, watch_of, query):
     client = await watch_of([Target(site, name="shop")])
+    await targets_once(client, lambda all_: all_[0]["good"] >= 1)
+    await client.app[PARTS].recorder.flush()
     answer = await client.get(f"/api/v1/targets/shop/history?{query}")
-    assert answer.status in (200, 400), await answer.text()
+    told = await answer.json()
+    assert (told["good"], told["failed"], told["uptime"]) == (0, 0, None)
 
 
 async def test_what_is_not_watched_and_bad_numbers_are_refused(site, watch_of):
@@ -262,3 +273,40 @@ async def test_a_target_that_hangs_is_pinged_once_at_a_time(watch_of):
     await server.close()
     assert most == 1
     assert told["missed"] >= 5
+
+
+async def test_pings_have_their_turn_while_many_targets_are_told(site, watch_of):
+    client = await watch_of(
+        [Target(f"{site}{number}", name=f"t{number}") for number in range(100)], interval=60
+    )
+    turns, telling = 0, True
+
+    async def take_turns():
+        nonlocal turns
+        while telling:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Asked:
+        app, query = client.app, {"limit": "100"}
+
+    taking = asyncio.create_task(take_turns())
+    told = await list_targets(Asked)
+    telling = False
+    await taking
+    assert len(json.loads(told.body)["targets"]) == 100
+    assert turns >= 4
+
+
+async def test_metrics_are_written_down_beside_the_loop(site, watch_of, monkeypatch):
+    client = await watch_of([Target(site, name="shop")])
+    threads = []
+
+    def figures(pings):
+        threads.append(threading.current_thread())
+        return probe_figures(pings)
+
+    monkeypatch.setattr(handlers, "probe_figures", figures)
+    await samples_of(client, "/metrics")
+    assert threads
+    assert threading.main_thread() not in threads

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
-from penstock.services.pinger.watch.history import Batch, History, HistoryError, PingRow
+from penstock.services.pinger.watch.history import Batch, History, HistoryError, PingRow, used_alone
 
 
 def a_row(name="shop", at=0.0, *, good=True, ms=10.0):
@@ -212,3 +212,32 @@ def test_who_reads_the_history_holds_up_neither_alerts_nor_the_end(history):
     closing.join(10)
     assert not closing.is_alive()
     history.close()  # again: nothing happens
+
+
+def test_a_history_is_for_one_watch_at_a_time(tmp_path):
+    path = str(tmp_path / "history.sqlite")
+    with used_alone(path), pytest.raises(HistoryError, match="is in use by another watch"), used_alone(path):
+        pass
+    with used_alone(path):
+        pass
+    with pytest.raises(HistoryError, match="No such file or directory"), used_alone("/none/of/this"):
+        pass
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.booleans()), max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_bars_and_the_latest_pings_are_those_of_the_pings(pings):
+    unique = dict(pings)
+    with TemporaryDirectory() as folder:
+        history = History(f"{folder}/history.sqlite")
+        history.write(Batch([a_row(at=at, good=good, ms=at + 1) for at, good in unique.items()]))
+        history.write(Batch([a_row("other", at=at) for at in unique]))
+        bars, latest = history.bars("shop", 1_800, 1_800), history.latest("shop", 1_800, 5)
+        history.close()
+    wanted = {at: good for at, good in sorted(unique.items()) if at >= 1_800}
+    assert [bar[0] for bar in bars] == sorted({at // 1_800 * 1_800 for at in wanted})
+    for start, good, failed, slowest in bars:
+        inside = {at: good for at, good in wanted.items() if at // 1_800 * 1_800 == start}
+        assert (good, failed) == (sum(inside.values()), len(inside) - sum(inside.values()))
+        assert slowest == pytest.approx(max([(at + 1) / 1_000 for at, good in inside.items() if good] or [0]))
+    assert [(at, good) for at, good, _ in latest] == [*wanted.items()][-5:]

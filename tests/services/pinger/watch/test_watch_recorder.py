@@ -71,6 +71,7 @@ async def test_the_next_life_knows_what_the_last_one_knew(history):
     (watched,) = second.watch
     assert (watched.condition, watched.since) == ("down", now)
     assert sum(bar.failed for bar in watched.bars) == 1  # three pings of one moment are one row
+    assert [(point.at, point.seconds) for point in watched.points] == [(pytest.approx(now.timestamp()), None)]
     assert watched.missed == 0
 
 

@@ -17,7 +17,7 @@ from penstock.services.pinger.settings import Settings
 from penstock.services.pinger.watch.alerts import AlertSender
 from penstock.services.pinger.watch.config import Config
 from penstock.services.pinger.watch.handlers import PARTS, Parts, add_routes
-from penstock.services.pinger.watch.history import History
+from penstock.services.pinger.watch.history import History, used_alone
 from penstock.services.pinger.watch.recorder import Recorder
 from penstock.services.pinger.watch.rounds import ping_in_rounds
 from penstock.services.pinger.watch.state import Watch
@@ -50,6 +50,7 @@ def create_app(config: Config, targets: Sequence[Target]) -> web.Application:
 
     async def run_watch(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(used_alone(config.history))
             history = await asyncio.to_thread(History, config.history)
             stack.callback(history.close)
             sender = AlertSender(history, config.webhooks, secret=config.webhook_secret)

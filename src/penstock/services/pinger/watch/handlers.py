@@ -31,6 +31,9 @@ __all__ = ["PARTS", "Parts", "add_routes"]
 MOST_TARGETS = 1_000
 """Of one answer."""
 
+AT_ONCE = 25
+"""Targets that are told before pings have their turn again: what holds them up is in their latency."""
+
 MOST_SLOTS = 2_000
 
 SCRAPE_MARGIN = 0.5
@@ -74,7 +77,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
     """Every path that the service answers."""
     router.add_get("/", show_page)
     router.add_get("/api/v1/targets", list_targets)
-    router.add_get("/api/v1/targets/{name}/history", tell_history)
+    router.add_get("/api/v1/targets/{name:[^/]+}/history", tell_history)  # braces too
     router.add_get("/probe", probe)
     router.add_get("/metrics", tell_metrics)
     router.add_get("/livez", tell_alive)
@@ -103,12 +106,17 @@ async def list_targets(request: web.Request) -> web.Response:
         return problem(400, str(why))
     now = datetime.now(UTC)
     ordered = sorted(watch, key=lambda watched: watched.condition != "down")
+    targets = []
+    for place, watched in enumerate(ordered[offset : offset + limit], 1):
+        targets.append(members_of(watched, now.timestamp()))
+        if place % AT_ONCE == 0:
+            await asyncio.sleep(0)
     return answer(
         {
             "at": rfc3339(now),
             "total": len(watch),
             "down": watch.down,
-            "targets": [members_of(watched, now.timestamp()) for watched in ordered[offset : offset + limit]],
+            "targets": targets,
         }
     )
 
@@ -254,7 +262,11 @@ def scrape_timeout(request: web.Request) -> float:
 
 async def tell_metrics(request: web.Request) -> web.Response:
     """The last ping of every target, and what the watch does."""
-    parts = request.app[PARTS]
+    # In a thread: thousands of targets take long to write down, and pings must not wait for that.
+    return await asyncio.to_thread(metrics, request.app[PARTS])
+
+
+def metrics(parts: Parts) -> web.Response:
     watch = parts.watch
     figures = probe_figures((labels_of(one.last), one.last) for one in watch if one.last is not None)
     named = [({"target": title(one.target)}, one) for one in watch]

@@ -5,6 +5,7 @@ what is in the file survives `kill -9`, and an alert is there if and only if the
 The methods block; they are called in a thread.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from penstock.errors import PenstockError
 from penstock.observability.histogram import Histogram
 
-__all__ = ["Alert", "Batch", "History", "HistoryError", "PingRow", "Slot"]
+__all__ = ["Alert", "Batch", "History", "HistoryError", "PingRow", "Slot", "used_alone"]
 
 VERSION = 1
 BUSY_SECONDS = 10.0
@@ -40,6 +41,40 @@ CREATE INDEX alerts_by_url ON alerts (url, id);
 
 class HistoryError(PenstockError, OSError):
     """The history cannot be opened, read or written."""
+
+
+@contextmanager
+def used_alone(path: str) -> Iterator[None]:
+    """Holds a history for one watch: two would drop each other's alerts, and post others twice.
+
+    The lock is a file beside it, and goes with the process; a system without such locks holds nothing.
+
+    Raises:
+        HistoryError: another watch holds it, or the folder cannot be written.
+    """
+    check_is_a_file(path)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        lock = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HistoryError(f"{path}: unable to open database file: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HistoryError(f"{path} is in use by another watch; give each its own history") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def check_is_a_file(path: str) -> None:
+    if not path or path == ":memory:":
+        raise HistoryError(f"a history must be a file, got {path!r}")
 
 
 class PingRow(NamedTuple):
@@ -151,8 +186,7 @@ class History:
         self._ids: dict[str, int] = {}
         self._writing, self._reading = Lock(), Lock()
         self._pings: int | None = None
-        if not path or path.startswith(":memory:"):
-            raise HistoryError(f"a history must be a file, got {path!r}")
+        check_is_a_file(path)
         with self._in_words():
             self._writer = self._open()
             try:
@@ -200,6 +234,33 @@ class History:
         with self._reading, self._in_words(), closing(self._select(name, since, until)) as rows:
             for at, good, total in rows:
                 yield at / 1e6, bool(good), total / 1e6
+
+    def bars(self, name: str, since: int, step: int) -> list[tuple[int, int, int, float]]:
+        """Start, good pings, failed pings, and seconds of the slowest good one, of each step that had any.
+
+        Args:
+            name: of the target.
+            since: seconds since 1970, a multiple of `step`.
+            step: seconds.
+        """
+        with self._reading, self._in_words():
+            rows = self._reader.execute(
+                "SELECT at / (? * 1000000) * ?, sum(good), sum(1 - good), max(good * total) / 1e6 FROM pings"
+                " WHERE target = (SELECT id FROM targets WHERE name = ?) AND at >= ? * 1000000 GROUP BY 1",
+                (step, step, name, since),
+            )
+            return rows.fetchall()
+
+    def latest(self, name: str, since: float, most: int) -> list[tuple[float, bool, float]]:
+        """As pings(), but only the newest."""
+        with self._reading, self._in_words():
+            rows = self._reader.execute(
+                "SELECT at / 1e6, good, total / 1e6 FROM pings"
+                " WHERE target = (SELECT id FROM targets WHERE name = ?) AND at >= ?"
+                " ORDER BY at DESC LIMIT ?",
+                (name, round(since * 1e6), most),
+            )
+            return [(at, bool(good), seconds) for at, good, seconds in rows][::-1]
 
     def slots(self, name: str, since: float, until: float, step: float) -> tuple[Slot, list[Slot]]:
         """How a target did from `since` to `until`: as a whole, and in steps, those without a ping too.

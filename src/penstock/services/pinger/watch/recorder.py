@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from penstock.services.pinger.model import PingResult
 from penstock.services.pinger.watch.alerts import body_of
 from penstock.services.pinger.watch.history import Batch, History, HistoryError, PingRow
-from penstock.services.pinger.watch.state import BAR_SECONDS, BARS, Watch, title
+from penstock.services.pinger.watch.state import BAR_SECONDS, BARS, POINTS, Bar, Point, Watch, title
 
 __all__ = ["Recorder", "row_of"]
 
@@ -156,14 +156,19 @@ class Recorder:
 
     def _restore(self) -> None:
         now = datetime.now(UTC).timestamp()
+        since = (int(now) // BAR_SECONDS - BARS + 1) * BAR_SECONDS
         conditions = self.history.conditions()
         for watched in self.watch:
             name = title(watched.target)
-            condition, since = conditions.get(name, ("waiting", 0.0))
+            condition, began = conditions.get(name, ("waiting", 0.0))
             if condition in ("up", "down"):
-                watched.resume("up" if condition == "up" else "down", datetime.fromtimestamp(since, UTC))
-            for at, good, seconds in self.history.pings(name, now - BARS * BAR_SECONDS, now):
-                watched.remember(at, good, seconds)
+                watched.resume("up" if condition == "up" else "down", datetime.fromtimestamp(began, UTC))
+            bars = self.history.bars(name, since, BAR_SECONDS)
+            points = self.history.latest(name, since, POINTS)
+            watched.remember(
+                [Bar(*bar) for bar in bars if bar[0] <= now],
+                [Point(at, seconds if good else None) for at, good, seconds in points],
+            )
 
 
 def row_of(result: PingResult) -> PingRow:

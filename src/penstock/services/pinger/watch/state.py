@@ -125,9 +125,10 @@ class Watched:
         self._count(moment, result.ok, result.total / 1e9)
         return self._judge(result)
 
-    def remember(self, at: float, ok: bool, seconds: float) -> None:
-        """Takes a ping of an earlier life of this process, out of the history; oldest first."""
-        self._count(at, ok, seconds)
+    def remember(self, bars: Iterable[Bar], points: Iterable[Point]) -> None:
+        """Takes what an earlier life of this process knew, out of the history; oldest first."""
+        self.bars.extend(bars)
+        self.points.extend(points)
 
     def resume(self, condition: Condition, since: datetime | None) -> None:
         """Goes on from what an earlier life of this process knew, so that nothing is told twice."""
