@@ -205,6 +205,7 @@ static ps_status end_head(ps_http *answer)
     answer->fields = 0;
     answer->to_be_kept = !answer->closes && (answer->minor || (answer->stays && !answer->chunked));
     if (answer->status == 101) return leave(answer);
+    if (answer->status == 204 && (answer->chunked || answer->left > 0)) return leave(answer);
     if (answer->head_request || answer->status == 204 || answer->status == 304) return finish(answer);
     if (answer->chunked) {
         answer->state = PS_HTTP_CHUNK_SIZE;

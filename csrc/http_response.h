@@ -16,7 +16,8 @@
  *   - a field is a name of token characters, a colon without space before it, and a value without control
  *     characters other than tab. A line that continues the one before (obs-fold) is refused.
  *   - answers 100 to 199 are skipped, at most PS_HTTP_INTERIM of them, but 101, which ends what can be read
- *     as HTTP. 101, 204, 304 and the answer to HEAD have no body.
+ *     as HTTP. 101, 204, 304 and the answer to HEAD have no body. A 204 that says it has one (RFC 9110, 8.6
+ *     forbids it) ends the connection: if it has, that must not be taken for the next answer.
  *   - Content-Length is digits, below 2^63, and comes once. Transfer-Encoding is `chunked`, and comes once.
  *     Both together are refused (RFC 9112, 6.3: "ought to be handled as an error"). Without either the body
  *     ends with the connection.

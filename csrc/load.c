@@ -29,6 +29,7 @@
 #define NONE UINT32_MAX
 #define BUFFER 65536          /* bytes that are received at once */
 #define EVENTS 256            /* that are looked at in one turn */
+#define ROUNDS 16             /* buffers that one connection may fill in one turn */
 #define HIGHEST 3600000000000 /* ns that a histogram tells apart: an hour */
 #define READ_GAP 20000        /* ns: between readings of two clocks farther apart, something else has run */
 #define STEP 100000           /* ns by which the wall clock is seen to have been set */
@@ -148,12 +149,13 @@ static ps_status open_poller(ps_load *load)
     return epoll_ctl(load->poller, EPOLL_CTL_ADD, load->timer, &event) == 0 ? PS_OK : PS_NO_MEMORY;
 }
 
-/* Once for the life of a socket: by edges, so that nothing changes between sending and receiving. */
-static bool watch(ps_load *load, const ps_load_connection *c)
+/* Once for the life of a socket: by edges, so that nothing changes between sending and receiving. `again`
+ * asks to be told once more of what is there already. */
+static bool watch(ps_load *load, const ps_load_connection *c, bool again)
 {
     uint64_t data = (uint64_t)c->generation << 32 | number_of(load, c);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = data};
-    return epoll_ctl(load->poller, EPOLL_CTL_ADD, c->fd, &event) == 0;
+    return epoll_ctl(load->poller, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &event) == 0;
 }
 
 static void arm(ps_load *load, int64_t moment)
@@ -197,15 +199,28 @@ static void close_poller(ps_load *load)
 
 #else
 
+typedef struct { /* of the open sockets only: more than files may be open, and poll() refuses */
+    struct pollfd *polled;
+    uint32_t *numbers; /* of the connections */
+    uint32_t n;
+} poll_set;
+
+static poll_set poll_set_of(ps_load *load)
+{
+    struct pollfd *polled = load->events;
+    return (poll_set){polled, (uint32_t *)(polled + load->plan.connections), 0};
+}
+
 static ps_status open_poller(ps_load *load)
 {
-    load->events = load->allocator.resize(NULL, load->plan.connections * sizeof(struct pollfd));
+    size_t each = sizeof(struct pollfd) + sizeof(uint32_t);
+    load->events = load->allocator.resize(NULL, load->plan.connections * each);
     return load->events == NULL ? PS_NO_MEMORY : PS_OK;
 }
 
-static bool watch(ps_load *load, const ps_load_connection *c)
+static bool watch(ps_load *load, const ps_load_connection *c, bool again)
 {
-    (void)load, (void)c;
+    (void)load, (void)c, (void)again;
     return true;
 }
 
@@ -215,28 +230,30 @@ static void handle(ps_load *load, ps_load_connection *c, unsigned happened);
 
 static int wait_for_events(ps_load *load, bool wait)
 {
-    struct pollfd *polled = load->events;
+    poll_set set = poll_set_of(load);
     for (uint32_t i = 0; i < load->plan.connections; i++) {
         const ps_load_connection *c = at(load, i);
+        if (c->fd < 0) continue;
         bool sends = c->state == CONNECTING || c->state == SENDING;
         short events = (short)(POLLIN | (sends ? POLLOUT : 0));
-        polled[i] = (struct pollfd){.fd = c->fd, .events = events};
+        set.polled[set.n] = (struct pollfd){.fd = c->fd, .events = events};
+        set.numbers[set.n++] = i;
     }
     int64_t left = load->armed - ps_monotonic_ns();
-    return poll(polled, load->plan.connections, !wait || left <= 0 ? 0 : (int)((left + 999999) / 1000000));
+    return poll(set.polled, set.n, !wait || left <= 0 ? 0 : (int)((left + 999999) / 1000000));
 }
 
 static void handle_events(ps_load *load, int n)
 {
-    struct pollfd *polled = load->events;
-    for (uint32_t i = 0; n > 0 && i < load->plan.connections; i++) {
-        ps_load_connection *c = at(load, i);
-        if (polled[i].revents == 0 || polled[i].fd < 0) continue;
+    poll_set set = poll_set_of(load);
+    for (uint32_t i = 0; n > 0; i++) { /* there are n that something happened to */
+        if (set.polled[i].revents == 0) continue;
         n--;
-        if (c->fd != polled[i].fd) continue;
-        unsigned happened = polled[i].revents & (POLLIN | POLLERR | POLLHUP) ? READABLE : 0;
-        if (polled[i].revents & (POLLOUT | POLLERR | POLLHUP)) happened |= WRITABLE;
-        if (polled[i].revents & (POLLERR | POLLHUP)) happened |= HUNG_UP;
+        ps_load_connection *c = at(load, set.numbers[i]);
+        if (c->fd != set.polled[i].fd) continue;
+        unsigned happened = set.polled[i].revents & (POLLIN | POLLERR | POLLHUP) ? READABLE : 0;
+        if (set.polled[i].revents & (POLLOUT | POLLERR | POLLHUP)) happened |= WRITABLE;
+        if (set.polled[i].revents & (POLLERR | POLLHUP)) happened |= HUNG_UP;
         handle(load, c, happened);
     }
 }
@@ -362,7 +379,7 @@ static void open_connection(ps_load *load, ps_load_connection *c)
     become(load, c, CONNECTING);
     c->server = target->server;
     c->fd = open_socket(address.ss_family);
-    if (c->fd < 0 || !watch(load, c)) {
+    if (c->fd < 0 || !watch(load, c, false)) {
         fail(load, c, PS_LOAD_OTHER);
         return;
     }
@@ -459,6 +476,7 @@ static void complete(ps_load *load, ps_load_connection *c, int64_t end, bool usa
     if (usable && !hung_up && c->answer.keep_alive && load->plan.keep_alive &&
         c->sent == target_of(load, c)->size) {
         c->used = true;
+        c->since = load->now;
         become(load, c, IDLE);
     } else if (usable && !hung_up && !c->answer.keep_alive && !c->answer.truncated) {
         c->since = load->now;
@@ -491,6 +509,14 @@ static ssize_t receive_bytes(ps_load *load, const ps_load_connection *c, int64_t
 #endif
 }
 
+/* Whether nothing has arrived that was not received: no end, and no bytes that nobody asked for, which would
+ * be taken for the next answer. */
+static bool is_quiet(const ps_load_connection *c)
+{
+    uint8_t byte;
+    return recv(c->fd, &byte, 1, MSG_PEEK) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 /* Takes n bytes of the answer. True: more of it is to come. */
 static bool take(ps_load *load, ps_load_connection *c, size_t n, int64_t stamp, bool hung_up)
 {
@@ -502,13 +528,14 @@ static bool take(ps_load *load, ps_load_connection *c, size_t n, int64_t stamp, 
         return false;
     }
     if (!ps_http_done(&c->answer)) return true;
-    complete(load, c, end_of(load, c, stamp), consumed == n, hung_up);
+    bool usable = consumed == n && (n < BUFFER || is_quiet(c)); /* a full buffer may have left some behind */
+    complete(load, c, end_of(load, c, stamp), usable, hung_up);
     return false;
 }
 
 static void receive(ps_load *load, ps_load_connection *c, bool hung_up)
 {
-    for (;;) {
+    for (int round = 0; round < ROUNDS; round++) {
         int64_t stamp;
         ssize_t n = receive_bytes(load, c, &stamp);
         if (n < 0) {
@@ -526,6 +553,7 @@ static void receive(ps_load *load, ps_load_connection *c, bool hung_up)
         if (!take(load, c, (size_t)n, stamp, hung_up)) return;
         if ((size_t)n < BUFFER && !hung_up) return; /* there is no more for now, and an edge will tell */
     }
+    if (!watch(load, c, true)) fail(load, c, PS_LOAD_OTHER); /* it has had its turn, others want theirs */
 }
 
 static void handle(ps_load *load, ps_load_connection *c, unsigned happened)
@@ -534,6 +562,8 @@ static void handle(ps_load *load, ps_load_connection *c, unsigned happened)
     switch (c->state) {
     case CONNECTING:
         if (happened & WRITABLE) finish_connecting(load, c);
+        if (c->state != SENDING && c->state != RECEIVING) break;
+        if (happened & READABLE) receive(load, c, hung_up); /* it was sooner, and no other edge would tell */
         break;
     case SENDING:
         if (happened & READABLE) receive(load, c, hung_up); /* some answer early, and then do not read on */
@@ -578,7 +608,11 @@ static bool is_planned(const ps_load *load)
 /* An open connection of that server; else one that is closed; else one of another server, which is closed. */
 static ps_load_connection *free_connection(ps_load *load, uint32_t server)
 {
-    if (load->idle[server].first != NONE) return at(load, load->idle[server].first);
+    while (load->idle[server].first != NONE) {
+        ps_load_connection *c = at(load, load->idle[server].first);
+        if (c->since == load->now || is_quiet(c)) return c; /* idle since this turn: it was just looked at */
+        vacate(load, c);
+    }
     if (load->connecting >= load->plan.connecting) return NULL;
     if (load->vacant.first != NONE) return at(load, load->vacant.first);
     for (uint32_t i = 0; i < load->plan.servers; i++) {
@@ -619,6 +653,9 @@ static void start_due(ps_load *load)
         }
         if (is_open_loop(load) && !load->blocked) record(&load->lag, load->now - intended);
         start(load, c, intended);
+        /* What fails at once leaves its connection to the next request, and so on until none is due: then the
+         * turn would last as long as all that are due, and more would be at the next. */
+        if (is_open_loop(load) && !is_busy(c)) break;
     }
     load->blocked = false;
 }
@@ -664,8 +701,9 @@ static void end_window(ps_load *load)
 /* Requests that should have started before the end, and have not. */
 static uint64_t unsent(const ps_load *load)
 {
-    if (!is_open_loop(load) || load->now < load->end) return 0;
-    double length = (double)(load->end - (int64_t)load->counts.began_at);
+    if (!is_open_loop(load)) return 0;
+    int64_t end = load->now < load->end ? load->now : load->end;
+    double length = (double)(end - (int64_t)load->counts.began_at);
     double about = (length - load->plan.offset) / load->plan.interval;
     uint64_t planned = about < 1 ? 0 : about > 1e15 ? UINT64_C(1000000000000000) : (uint64_t)about - 1;
     while (start_after(load, planned) < length) planned++;
@@ -692,8 +730,9 @@ bool ps_load_step(ps_load *load, bool wait)
     int64_t next =
         is_open_loop(load) && !load->blocked && is_planned(load) ? intended_start(load) : INT64_MAX;
     int64_t wake = next < load->tick ? next : load->tick;
-    arm(load, wake);
-    int n = wait_for_events(load, wait && wake > load->now);
+    bool waits = wait && wake > load->now;
+    if (waits) arm(load, wake);
+    int n = wait_for_events(load, waits);
     read_clocks(load);
     while (load->now >= load->window_end) end_window(load);
     handle_events(load, n);
@@ -717,8 +756,9 @@ static ps_status allocate(ps_load *load)
     uint32_t n = load->plan.connections, servers = load->plan.servers;
     load->buffer = allocator.resize(NULL, BUFFER);
     load->idle = allocator.resize(NULL, servers * sizeof *load->idle);
+    if (load->buffer == NULL || load->idle == NULL) return PS_NO_MEMORY;
     load->connections = allocator.resize(NULL, n * sizeof *load->connections);
-    if (load->buffer == NULL || load->idle == NULL || load->connections == NULL) return PS_NO_MEMORY;
+    if (load->connections == NULL) return PS_NO_MEMORY; /* from here on ps_load_free() looks at all of them */
     for (uint32_t i = 0; i < servers; i++) load->idle[i] = (ps_load_list){NONE, NONE};
     memset(load->connections, 0, n * sizeof *load->connections);
     for (uint32_t i = 0; i < n; i++) {

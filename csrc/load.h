@@ -16,7 +16,8 @@
  * difference has just jumped, or the stamp lies outside of the request, it is void, and the time at which
  * this loop saw the answer counts. So a wall clock that is set leaves no wrong and no negative latency.
  *
- * A connection that the server has closed while it was idle is opened again without a word. When that crosses
+ * A connection that the server has closed while it was idle is opened again without a word, and so is one on
+ * which bytes have come that nobody asked for: they would be taken for the next answer. When the end crosses
  * a request on its way, which shows as the end of a used connection before any byte of an answer, the request
  * is sent once more on a new one if it is idempotent (RFC 9112, 9.3.1). In a closed loop what has failed
  * otherwise than by its timeout rests for PS_LOAD_PAUSE, or a server that refuses would be hammered.
@@ -91,7 +92,7 @@ typedef struct {       /* each written by one thread, and read by any; exact onc
     uint64_t sent;     /* of which a byte went out; what is sent again counts again */
     uint64_t answered; /* whole answers, or truncated ones */
     uint64_t failed;
-    uint64_t unsent;    /* were intended, in time, and never started */
+    uint64_t unsent;    /* were intended, before the end or the stop, and never started */
     uint64_t abandoned; /* in flight when the run was stopped */
     uint64_t retried;   /* sent again, for the server had closed an idle connection */
     uint64_t opened;    /* connections */

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stddef.h>
@@ -56,13 +57,20 @@ static void listen_once(void)
     }
 }
 
-static long allowed; /* allocations until one fails; below 0: none does */
+static long allowed;   /* allocations until some fail; below 0: none does */
+static long forbidden; /* so many, before there is memory again */
 
 static void *resize(void *memory, size_t size)
 {
-    if (allowed == 0) return NULL;
+    if (allowed == 0 && forbidden > 0) {
+        forbidden--;
+        return NULL;
+    }
     if (allowed > 0) allowed--;
-    return realloc(memory, size);
+    void *grown = realloc(memory, size);
+    size_t begin = size < 4096 ? size : 4096;
+    if (memory == NULL && grown != NULL) memset(grown, 0x5a, begin); /* no zeros by luck */
+    return grown;
 }
 
 static void accept_one(server *accepted, const listener *at)
@@ -188,6 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                    0},
     };
     allowed = fuzz_take(&input, 1) % 16 == 0 ? fuzz_between(&input, 0, 40) : -1;
+    forbidden = allowed < 0 ? 0 : fuzz_take(&input, 1) % 2 ? 1 : LONG_MAX;
     ps_load load;
     if (ps_load_init(&load, plan, (ps_allocator){resize, free}) != PS_OK) {
         FUZZ_REQUIRE(allowed == 0);

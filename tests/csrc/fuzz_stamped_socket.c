@@ -85,7 +85,9 @@ static void exchange(fuzz_input *input)
     size_t size = (size_t)fuzz_between(input, 1, MOST), at = 0;
     for (size_t i = 0; i < size; i++) sent[i] = (uint8_t)(i * 31 + size);
     int64_t stamp = 0, before = ps_wall_ns();
+    FUZZ_REQUIRE(ps_socket_has_come(here) == 0);
     FUZZ_REQUIRE(send(there, sent, size, MSG_NOSIGNAL) == (ssize_t)size);
+    FUZZ_REQUIRE(ps_socket_has_come(here) == 1); /* and takes nothing away */
     while (at < size) {
         size_t room = (size_t)fuzz_between(input, 1, MOST);
         int64_t came = ps_socket_receive(here, got + at, room < size - at ? room : size - at, &stamp);
@@ -121,6 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3: /* the end, and what comes of sending behind it */
         connect_anew(NULL);
         shutdown(there, SHUT_WR);
+        FUZZ_REQUIRE(ps_socket_has_come(here) == 1);
         FUZZ_REQUIRE(ps_socket_receive(here, end, 1, &stamp) == 0);
         hang_up();
         break;

@@ -7,16 +7,18 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from bad_server import BadServer
 from penstock import PenstockError
+from penstock.errors import InvalidType, InvalidValue
 from penstock.probing import _load_py, load
-from penstock.probing.load import InvalidLoad, Load, LoadPlan, LoadTarget
+from penstock.probing.load import Load, LoadPlan, LoadTarget
 from penstock.probing.request import Request
 from penstock.probing.resolver import Address
 from twins import both_twins
@@ -33,6 +35,8 @@ ANSWERS = {
     "/hints": b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!",
     "/more": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!and more",
 }
+FULL = b"HTTP/1.1 200 OK\r\nContent-Length: 65000\r\nX: ".ljust(532, b"x") + b"\r\n\r\n" + bytes(65_000)
+UNASKED = b"HTTP/1.1 418 Nobody asked\r\nContent-Length: 0\r\n\r\n"
 
 
 class Server:
@@ -305,6 +309,16 @@ async def test_requests_that_never_started_are_counted(LoadLoop):
     assert figures.failures == {"timeout": 1}
 
 
+async def test_requests_that_waited_when_it_was_stopped_are_counted(LoadLoop):
+    async with Server() as server, Load(server.request("/hold"), rate=1000, connections=1) as running:
+        while running.snapshot().elapsed < 0.06:
+            await asyncio.sleep(0)
+        running.stop()
+        figures = await running.finished()
+    assert (figures.started, figures.abandoned) == (1, 1)
+    assert figures.unsent >= 59
+
+
 # --- what goes wrong ---
 
 
@@ -342,6 +356,18 @@ async def test_what_refuses_is_not_hammered(LoadLoop):
     assert 2 <= figures.failures["connect"] <= 2 * 6  # 50 ms between two of a connection
 
 
+async def test_what_refuses_at_once_does_not_keep_an_open_loop_from_its_end(LoadLoop):
+    async with BadServer() as server, Load(Request(server.dead_url), rate=10_000_000) as running:
+        while running.snapshot().elapsed < 0.3:  # by its own clock: 3,000,000 are due, few of them are tried
+            await asyncio.sleep(0)
+        before = running.snapshot().started
+        running.stop()
+        figures = await running.finished()
+    assert figures.started - before < 500_000  # and not all that were due
+    assert figures.failed + figures.abandoned == figures.started
+    assert figures.unsent > 0
+
+
 @pytest.mark.parametrize("path", ["/stall", "/stall-in-body"])
 async def test_server_that_stalls_runs_into_the_timeout(LoadLoop, path):
     async with BadServer() as server:
@@ -365,6 +391,42 @@ async def test_bytes_behind_an_answer_end_the_connection_only(LoadLoop):
         figures = await figures_of(server.request("/more"), count=6, connections=1)
         assert server.connections == 6
     assert figures.answered == 6
+
+
+async def test_answer_behind_a_full_buffer_is_not_taken_for_the_next_one(LoadLoop, monkeypatch):
+    monkeypatch.setitem(ANSWERS, "/full", FULL + UNASKED)
+    assert len(FULL) == 65_536  # what is received at once: the end of it hides that there is more
+    async with Server() as server:
+        figures = await figures_of(server.request("/full"), count=6, connections=1)
+        assert server.connections == 6
+    assert figures.statuses == {200: 6}
+
+
+def test_answer_that_came_while_the_connection_was_idle_is_not_taken_for_the_next_one():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        target = LoadTarget(socket.AF_INET, listener.getsockname(), b"GET / HTTP/1.1\r\n\r\n")
+        listener.settimeout(10)
+        hour = 3_600 * 10**9
+        loop = _load_py.LoadLoop(replace(plan(interval=hour, count=2), targets=(target,)))
+
+        def answered(answer):
+            connection, _ = listener.accept()
+            connection.sendall(answer)
+            while loop.counts().in_flight:
+                loop._step()
+            return connection
+
+        loop._begin()
+        with answered(ANSWERS["/"]) as one:
+            one.sendall(UNASKED)
+            loop._counts.began_at -= hour  # so that the next one is due, before the loop has seen what came
+            loop._read_clocks()
+            loop._start_due()
+            with answered(ANSWERS["/missing"]):
+                loop.stop()
+                loop.run()
+    assert loop.counts().statuses == {200: 1, 404: 1}
+    assert loop.counts().retried == 0
 
 
 async def test_idle_connection_that_the_server_closes_is_opened_again(LoadLoop):
@@ -419,10 +481,19 @@ def few_files():
 async def test_no_more_files_is_a_failure_like_others(LoadLoop, few_files):
     async with Server() as server:
         running = Load(server.request(), count=6, connections=3)
-        few_files(1 if LoadLoop.__module__.endswith("_py") else 0)  # its selector
+        few_files(0)
         running.start()
         figures = await running.finished()
     assert figures.failures == {"other": 6}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_loop_without_files_of_its_own_cannot_be_made(LoadLoop, few_files):
+    few_files(0)
+    with pytest.raises(
+        MemoryError, match=r"^a loop must have its memory, and up to two files of its own, got"
+    ):
+        LoadLoop(plan())
 
 
 # --- stopping, waiting, reading ---
@@ -457,6 +528,7 @@ async def test_cancelled_waiting_leaves_it_running(LoadLoop):
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        assert not running._waiters
         before = running.snapshot().answered
         while running.snapshot().answered <= before:
             await asyncio.sleep(0)
@@ -510,6 +582,51 @@ async def test_figures_add_up_while_it_runs(LoadLoop):
             assert figures.service.count >= before.service.count
             before = figures
     assert before.answered == before.service.count == 3000
+
+
+class LateLoop:
+    """A loop whose counts are read, and then its load ends before the reader goes on."""
+
+    def __init__(self, loop, running):
+        self._loop = loop
+        self._running = running
+
+    def __getattr__(self, name):
+        return getattr(self._loop, name)
+
+    def counts(self):
+        counts = self._loop.counts()
+        self._running.stop()
+        self._running._ended.wait()
+        return counts
+
+
+def test_figures_that_were_read_before_the_end_are_not_the_last_ones(LoadLoop):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with Load(Request(url), connections=1) as running:
+            running._loops[0] = LateLoop(running._loops[0], running)
+            assert not running.snapshot().over
+            assert running.snapshot().over
+
+
+def test_load_that_gets_no_thread_leaves_none_behind(LoadLoop, monkeypatch):
+    class Scarce(threading.Thread):
+        started = count()
+
+        def start(self):
+            if next(self.started) == 2:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(load, "Thread", Scarce)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        running = Load(Request(url), connections=4, threads=4)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            running.start()
+        assert not any(thread.name.startswith("penstock-load-") for thread in threading.enumerate())
+        assert running.wait().over
 
 
 async def test_seconds_add_up_to_the_whole(LoadLoop):
@@ -585,6 +702,7 @@ def test_threads_are_gone_when_it_is_over(LoadLoop):
         ({"threads": 65}, ValueError, "threads must be >= 1 and <= 64, got 65"),
         ({"rate": 0}, ValueError, "rate must be > 0 and <= 10000000, got 0"),
         ({"rate": float("nan")}, ValueError, "rate must be > 0 and <= 10000000, got nan"),
+        ({"rate": 1 << 20_000}, ValueError, "rate must be > 0 and <= 10000000, got an int of 20001 bits"),
         ({"rate": "1"}, TypeError, "rate must be a number, got str"),
         ({"duration": -1}, ValueError, "duration must be > 0 and <= 1000000000, got -1"),
         ({"count": 0}, ValueError, f"count must be >= 1 and <= {1 << 53}, got 0"),
@@ -609,12 +727,21 @@ def test_settings_out_of_their_range_are_refused(settings, error, words):
             Request("http://some.example/"),
             "addresses must have one for each name, got none for 'some.example'",
         ),
+        (
+            Request("http://127.0.0.1/", max_body=1 << 63),
+            f"max_body must be >= 0 and <= {2**63 - 1} bytes, got {2**63}",
+        ),
     ],
 )
 def test_requests_that_cannot_be_sent_are_refused(requests, words):
-    with pytest.raises(InvalidLoad) as caught:
+    with pytest.raises(InvalidValue) as caught:
         Load(requests)
     assert str(caught.value) == words
+
+
+def test_addresses_are_no_requests():
+    with pytest.raises(InvalidType, match=r"^requests must be of Request, got str$"):
+        Load("http://127.0.0.1/")
 
 
 async def test_it_is_started_once_and_before_it_is_waited_for():
@@ -657,6 +784,21 @@ def test_second_of_a_loop_is_there_when_it_is_over(LoadLoop):
     for number in (-1, 1):
         with pytest.raises(IndexError, match="the seconds that are over"):
             loop.second(number)
+
+
+def test_second_is_the_one_that_was_asked_for_also_when_another_ends_meanwhile():
+    class Meanwhile(deque):
+        def __iter__(self):
+            yield from tuple(super().__iter__())
+            loop._end_window()
+
+        def copy(self):
+            return deque(self)
+
+    loop = _load_py.LoadLoop(plan())
+    loop.run()
+    loop._windows = Meanwhile(loop._windows)
+    assert loop.second(0).failed == 1
 
 
 def test_loop_that_is_stopped_before_it_runs_ends_at_once(LoadLoop):

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from penstock.observability._histogram_c cimport Histogram, ps_histogram
-from penstock.probing._load_py import FAILURES, LoadCounts, LoadSecond, not_over, packed_address, used_twice
+from penstock.probing._load_py import FAILURES, LoadCounts, LoadSecond, not_over, packed_address, starved, used_twice
 
 __all__ = ["LoadLoop"]
 
@@ -125,7 +125,7 @@ cdef class LoadLoop:
         planned.limits.max_body = plan.max_body
         planned.limits.keep_body = 0
         if ps_load_init(&self.load, planned, PYTHON_MEMORY) != PS_OK:
-            raise MemoryError
+            raise starved()
         self.made = True
 
     cdef int take_targets(self, plan, ps_load_plan *planned) except -1:

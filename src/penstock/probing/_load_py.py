@@ -105,7 +105,7 @@ class LoadCounts:
         sent: requests of which a byte went out; one that is sent again counts again.
         answered: whole answers, or truncated ones.
         failed: requests that got none.
-        unsent: requests that were intended in time and never started.
+        unsent: requests that were intended, before the end or the stop, and never started.
         abandoned: requests in flight when the run was stopped.
         retried: requests sent again, for the server had closed an idle connection.
         opened: connections.
@@ -188,6 +188,17 @@ def not_over(number: int, over: int) -> SecondNotOver:
 
 class LoopUsed(PenstockError, RuntimeError):
     """A loop runs once."""
+
+
+class LoopStarved(PenstockError, MemoryError):
+    """A loop needs memory, and files of its own."""
+
+
+def starved() -> LoopStarved:
+    """The error for a loop that cannot be made."""
+    return LoopStarved(
+        "a loop must have its memory, and up to two files of its own, got an error of the system"
+    )
 
 
 def used_twice() -> LoopUsed:
@@ -294,6 +305,10 @@ class LoadLoop:
 
     def __init__(self, plan: LoadPlan, /) -> None:
         self._plan = plan
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError:
+            raise starved() from None
         self._counts = LoadCounts()
         self._buffer = bytearray(BUFFER)
         self._used = self._over = self._stopping = self._blocked = self._stepped = False
@@ -303,7 +318,7 @@ class LoadLoop:
         self._pausing: Connections = {}
         self._connecting: set[Connection] = set()
         self._target = plan.first % len(plan.targets)
-        self._windows: deque[Window] = deque(maxlen=KEPT_WINDOWS)
+        self._windows: deque[tuple[int, Window]] = deque(maxlen=KEPT_WINDOWS)
         self._windows_done = 0
         self._window = Window()
 
@@ -326,7 +341,7 @@ class LoadLoop:
         if self._used:
             raise used_twice()
         self._used = True
-        with selectors.DefaultSelector() as self._selector:
+        with self._selector:
             self._begin()
             while self._step():
                 pass
@@ -357,11 +372,9 @@ class LoadLoop:
         """
         if not 0 <= number < self._windows_done:
             raise not_over(number, self._windows_done)
-        windows = list(self._windows)
-        back = self._windows_done - number
-        if back > len(windows):
+        window = dict(self._windows.copy()).get(number)
+        if window is None:
             return None
-        window = windows[-back]
         return LoadSecond(window.sent, window.answered, window.failed, window.latency)
 
     # --- time ---
@@ -416,7 +429,7 @@ class LoadLoop:
             self._vacate(next(iter(self._pausing)))
 
     def _end_window(self) -> None:
-        self._windows.append(self._window)
+        self._windows.append((self._windows_done, self._window))
         self._windows_done += 1
         self._window = Window()
         self._window_end += WINDOW
@@ -433,10 +446,11 @@ class LoadLoop:
     def _unsent(self) -> int:
         """Requests that should have started before the end, and have not."""
         plan = self._plan
-        if not plan.interval or plan.duration is None or self._now < self._end:
+        if not plan.interval:
             return 0
-        planned = max(int((plan.duration - plan.offset) / plan.interval) - 1, 0)
-        while self._start_after(planned) < plan.duration:
+        length = min(self._now, self._end) - self._counts.began_at
+        planned = max(int((length - plan.offset) / plan.interval) - 1, 0)
+        while self._start_after(planned) < length:
             planned += 1
         if plan.count is not None:
             planned = min(planned, plan.count)
@@ -472,12 +486,19 @@ class LoadLoop:
                 self._counts.lag.record(min(self._now - intended, HOUR_NS))
             self._target = (self._target + 1) % len(self._plan.targets)
             self._start(c, target, intended)
+            # What fails at once leaves its connection to the next request, and so on until none is due: then
+            # the turn would last as long as all that are due, and more would be at the next.
+            if self._plan.interval and c.state not in BUSY:
+                break
         self._blocked = False
 
     def _free_connection(self, target: LoadTarget) -> Connection | None:
         """An open one of that server; else a closed one; else one of another server, which is closed."""
-        if self._idle[target.sockaddr]:
-            return next(reversed(self._idle[target.sockaddr]))
+        while self._idle[target.sockaddr]:
+            c = next(reversed(self._idle[target.sockaddr]))
+            if c.since == self._now or is_quiet(c):  # idle since this turn: it was just looked at
+                return c
+            self._vacate(c)
         if len(self._connecting) >= self._plan.connecting:
             return None
         if not self._vacant:
@@ -668,8 +689,9 @@ class LoadLoop:
         except BadResponse:
             self._fail(c, "protocol")
             return
-        if c.parser.done:
-            self._complete(c, self._end_of(c, stamp), usable=consumed == n)
+        if c.parser.done:  # a full buffer may have left some behind
+            usable = consumed == n and (n < BUFFER or is_quiet(c))
+            self._complete(c, self._end_of(c, stamp), usable=usable)
 
     def _end_of(self, c: Connection, stamp: int) -> int:
         """The end of an answer, monotonic: what the kernel noted (0 if nothing), or now."""
@@ -688,6 +710,7 @@ class LoadLoop:
         parser = c.parser
         if usable and parser.keep_alive and self._plan.keep_alive and c.sent == len(c.target.wire):
             c.used = True
+            c.since = self._now
             self._watch(c, selectors.EVENT_READ)
             self._become(c, State.IDLE)
         elif usable and not parser.keep_alive and not parser.truncated:
@@ -709,6 +732,21 @@ class LoadLoop:
         counts.statuses[c.parser.status] = counts.statuses.get(c.parser.status, 0) + 1
         counts.body_bytes += c.parser.size
         counts.truncated += c.parser.truncated
+
+
+def is_quiet(c: Connection) -> bool:
+    """Whether nothing has arrived that was not received.
+
+    No end, and no bytes that nobody asked for, which would be taken for the next answer.
+    """
+    assert c.sock is not None
+    try:
+        c.sock.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def failure_of(c: Connection, error: int) -> LoadFailure:

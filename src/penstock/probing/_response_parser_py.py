@@ -339,7 +339,8 @@ class ResponseParser:
         self._fields = 0
         ends = self._chunked or self._length is not None or self._has_no_body()
         stays = self._minor or (self._stays and not self._chunked)  # RFC 9112, 6.1: no chunks in HTTP/1.0
-        self._keep_alive = ends and stays and not self._closes and self._status != 101
+        lies = self._status == 204 and (self._chunked or bool(self._length))  # it has no body, and says so
+        self._keep_alive = ends and stays and not self._closes and not lies and self._status != 101
         self._take = self._body_step()
 
     def _has_no_body(self) -> bool:

@@ -11,6 +11,7 @@ costs it nothing but processor. Figures can be read at any time.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 from operator import index
@@ -22,7 +23,8 @@ from penstock._twins import twin
 from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidType, InvalidValue, PenstockError
 from penstock.probing._load_py import LoadCounts, LoadPlan, LoadSecond, LoadTarget
-from penstock.probing.request import Request
+from penstock.probing._response_parser_py import checked_bounds
+from penstock.probing.request import IDEMPOTENT, MAX_HEAD, Request
 from penstock.probing.resolver import Address, literal
 
 __all__ = [
@@ -51,8 +53,6 @@ MAX_TIMEOUT = 3_600
 MAX_TARGETS = 100_000
 KEPT_SECONDS = 3_600
 COLLECT_EVERY = 0.25  # seconds: loops keep the figures of a second for a dozen seconds
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
-
 
 Key = TypeVar("Key", int, str)
 
@@ -159,9 +159,13 @@ class Load:
         asked = (requests,) if isinstance(requests, Request) else tuple(requests)
         if not 1 <= len(asked) <= MAX_TARGETS:
             raise InvalidLoad(f"requests must be 1 to {MAX_TARGETS}, got {len(asked)}")
+        for request in asked:
+            if not isinstance(request, Request):
+                raise InvalidType(f"requests must be of Request, got {type(request).__name__}")
         connections = whole("connections", connections, MAX_CONNECTIONS)
         count = None if count is None else whole("count", count, MAX_COUNT)
         threads = min(whole("threads", threads, MAX_THREADS), connections, count or MAX_THREADS)
+        _, _, max_body = checked_bounds(MAX_HEAD, 0, max(request.max_body for request in asked))
         plan = LoadPlan(
             targets=tuple(target(request, keep_alive, addresses) for request in asked),
             connections=connections,
@@ -172,7 +176,7 @@ class Load:
             count=count,
             duration=None if duration is None else nanoseconds("duration", duration, MAX_SECONDS),
             timeout=nanoseconds("timeout", timeout, MAX_TIMEOUT),
-            max_body=max(request.max_body for request in asked),
+            max_body=max_body,
         )
         self._loops = [LoadLoop(each) for each in shares(plan, threads)]
         self._seconds: deque[SecondFigures] = deque(maxlen=KEPT_SECONDS)
@@ -212,13 +216,19 @@ class Load:
             if self._started:
                 raise LoadUsed("a load must start once, got another start")
             self._started = True
-        threads = [
-            Thread(target=loop.run, name=f"penstock-load-{number}", daemon=True)
-            for number, loop in enumerate(self._loops)
-        ]
-        for thread in threads:
-            thread.start()
-        Thread(target=self._supervise, args=(threads,), name="penstock-load", daemon=True).start()
+        threads: list[Thread] = []
+        try:
+            for number, loop in enumerate(self._loops):
+                thread = Thread(target=loop.run, name=f"penstock-load-{number}", daemon=True)
+                thread.start()
+                threads.append(thread)
+            Thread(target=self._supervise, args=(threads,), name="penstock-load", daemon=True).start()
+        except BaseException:  # no more threads, or an interrupt: what runs must not go on unseen
+            self.stop()
+            for thread in threads:
+                thread.join()
+            self._ended.set()
+            raise
 
     def stop(self) -> None:
         """Ends it within some hundredths of a second; requests in flight are abandoned."""
@@ -227,10 +237,11 @@ class Load:
 
     def snapshot(self) -> LoadFigures:
         """The figures until now; the threads are not held up by it."""
+        over = self._ended.is_set()  # before the counts, so that those of an ended load are the last ones
         counts = [loop.counts() for loop in self._loops]
         with self._lock:
             seconds = tuple(self._seconds)
-        return merged(counts, over=self._ended.is_set(), seconds=seconds)
+        return merged(counts, over=over, seconds=seconds)
 
     def wait(self, timeout: float | None = None) -> LoadFigures:
         """Waits for its end and returns the figures.
@@ -259,7 +270,11 @@ class Load:
                 future.set_result(None)
             else:
                 self._waiters.append((loop, future))
-        await future
+        try:
+            await future
+        finally:
+            with self._lock, suppress(ValueError):  # who is cancelled waits no longer
+                self._waiters.remove((loop, future))
         return self.snapshot()
 
     def _require_start(self) -> None:
@@ -428,8 +443,7 @@ def whole(name: str, value: int, most: int) -> int:
     except TypeError:
         raise InvalidType(f"{name} must be an int, got {type(value).__name__}") from None
     if not 1 <= number <= most:
-        shown = number if number.bit_length() <= 64 else f"an int of {number.bit_length()} bits"
-        raise InvalidLoad(f"{name} must be >= 1 and <= {most}, got {shown}")
+        raise InvalidLoad(f"{name} must be >= 1 and <= {most}, got {shown(number)}")
     return number
 
 
@@ -438,8 +452,14 @@ def positive(name: str, value: float, most: float) -> float:
     if not isinstance(value, int | float):
         raise InvalidType(f"{name} must be a number, got {type(value).__name__}")
     if not 0 < value <= most or not isfinite(value):
-        raise InvalidLoad(f"{name} must be > 0 and <= {most}, got {value!r:.100}")
+        raise InvalidLoad(f"{name} must be > 0 and <= {most}, got {shown(value)}")
     return float(value)
+
+
+def shown(value: float) -> str:
+    """`value`, as an error shows it."""
+    bits = value.bit_length() if isinstance(value, int) else 0
+    return repr(value) if bits <= 64 else f"an int of {bits} bits"
 
 
 def nanoseconds(name: str, value: float, most: float) -> int:
