@@ -5,9 +5,8 @@ ones if they were built. They are built all or none (see setup.py), so a process
 """
 
 import os
-import sysconfig
 from importlib import import_module
-from pathlib import Path
+from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 from typing import Literal, cast
 
@@ -20,8 +19,10 @@ def _chosen() -> Literal["c", "py"]:
         raise ImportError(f"PENSTOCK_IMPL must be c, py or unset, got {asked!r}")
     if asked:
         return cast('Literal["c", "py"]', asked)
-    built = Path(__file__).parent.glob(f"*/_*_c{sysconfig.get_config_var('EXT_SUFFIX')}")
-    return "c" if any(built) else "py"
+    with os.scandir(os.path.dirname(__file__)) as entries:  # not pathlib, whose import takes long
+        rooms = [entry.path for entry in entries if entry.is_dir()]
+    ending = f"_c{EXTENSION_SUFFIXES[0]}"
+    return "c" if any(name.endswith(ending) for room in rooms for name in os.listdir(room)) else "py"
 
 
 implementation: Literal["c", "py"] = _chosen()

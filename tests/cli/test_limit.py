@@ -13,7 +13,7 @@ import click
 import pytest
 
 from bad_server import BadServer
-from penstock.cli.limit import request_rate
+from penstock.cli.rates import request_rate
 from terminal import drawn_lines, on_terminal
 
 LIMIT = (sys.executable, "-m", "penstock", "limit")
@@ -204,7 +204,7 @@ async def test_file_of_many_requests_is_checked_and_sent_in_bounded_memory(liste
             ("requests.txt", "--rate", "5", "--csv", "no-such-dir/f"),
             "no-such-dir/f: No such file or directory",
         ),
-        (("requests.txt", "--rate", "5", "--json", "/dev/full"), "a results file: No space left on device"),
+        (("requests.txt", "--rate", "5", "--json", "/dev/full"), "/dev/full: No space left on device"),
     ],
 )
 async def test_what_cannot_be_done_is_refused_with_what_to_do_and_exit_2(

@@ -111,6 +111,19 @@ async def test_urls_come_from_a_pipe_as_they_are_written(server):
     assert b"3 in" in out
 
 
+@pytest.mark.parametrize("schedule", [(), ("--rate", "50"), ("--workers", "2"), ("--interval", "100ms")])
+async def test_pipe_that_is_silent_does_not_outlast_the_duration(server, schedule):
+    process = await start(
+        *("--urls-file", "-", "--duration", "300ms", "--timeout", "30s", *schedule),
+        stdin=asyncio.subprocess.PIPE,
+    )
+    process.stdin.write(f"{server.url('/ok')}\nhalf a li".encode())
+    out = await asyncio.wait_for(process.stdout.read(), 60)  # and the pipe is open still
+    process.stdin.close()
+    await process.wait()
+    assert b"half" not in out
+
+
 async def test_arguments_and_file_are_both_pinged(server, tmp_path):
     (tmp_path / "urls.txt").write_text(server.url("/status/204"))
     _, out, _ = await ping(server.url("/ok"), "--urls-file", tmp_path / "urls.txt", "--timeout", "30s")
@@ -175,11 +188,29 @@ async def test_reader_that_goes_away_ends_the_run_quietly(server):
         (("http://x/", "--csv", "same", "--json", "same"), "name one file twice"),
         (("--urls-file", "urls.txt", "--csv", "./urls.txt"), "name one file twice"),
         (("http://x/", "--csv", "no-such-dir/f"), "no-such-dir/f: No such file or directory"),
-        (("http://x/", "--json", "/dev/full"), "a results file: No space left on device"),
-        (("http://127.0.0.1:1/", "--csv", "/dev/full"), "a results file: No space left on device"),
-        (("http://127.0.0.1:1/", "--ndjson", "/dev/full"), "a results file: No space left on device"),
+        (("http://x/", "--json", "/dev/full"), "/dev/full: No space left on device"),
+        (("http://127.0.0.1:1/", "--csv", "/dev/full"), "/dev/full: No space left on device"),
+        (("http://127.0.0.1:1/", "--ndjson", "/dev/full"), "/dev/full: No space left on device"),
         (("http://127.0.0.1:1/", "--summary", "/dev/full"), "/dev/full: No space left on device"),
         (("http://x/", "--summary", "no-such-dir/f"), "no-such-dir/f: No such file or directory"),
+        (
+            ("http://127.0.0.1:1/", "--workers", "2", "--csv", "/dev/full"),
+            "/dev/full: No space left on device",
+        ),
+        (
+            ("http://x/", "--ca", "urls.txt", "--csv", "urls.txt"),
+            "urls.txt and the files to be written name one",
+        ),
+        (
+            ("http://x/", "--key", "urls.txt", "--html", "urls.txt"),
+            "urls.txt and the files to be written name",
+        ),
+        (
+            ("http://x/", "--data", "@urls.txt", "--json", "urls.txt"),
+            "urls.txt and the files to be written name",
+        ),
+        (("http://x/", "-X", "GE T"), "method must be letters such as GET, got 'GE T'"),
+        (("http://x/", "-H", "Content-Length: 3"), "Content-Length"),
         (("http://x/", "--csv", "f", "--columns", "url,speed"), "or all, got 'speed'"),
         (("http://x/", "--assert", "speed<3"), "'speed' cannot be asserted: choose of status, body"),
         (("http://x/", "--warn", "p99"), "an assertion must be NAME OPERATOR VALUE"),
@@ -215,6 +246,42 @@ async def test_what_cannot_be_done_is_refused_with_what_to_do_and_exit_2(
     assert code == 2
     assert words in " ".join(err.split())
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("log", ["--log", "--no-log"])
+async def test_standard_output_that_is_full_is_said_plainly(server, log):
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await start(server.url("/ok"), "--timeout", "30s", log, stdout=full)
+    os.close(full)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err) == (2, b"Error: standard output: No space left on device\n")
+
+
+async def test_streams_that_are_closed_from_the_start_are_no_fault(server, tmp_path):
+    script = f'"$@" >&- 2>&- <&- --csv {tmp_path}/f'
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, "sh", *PING, server.url("/ok"))
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert len((tmp_path / "f").read_text().splitlines()) == 2
+
+
+async def test_what_is_no_utf8_is_sent_as_it_was_typed(server):
+    code, _, err = await ping(
+        server.url("/ok"),
+        "--user",
+        os.fsdecode(b"\xff:x"),
+        "--data",
+        os.fsdecode(b"\xff"),
+        "--timeout",
+        "30s",
+    )
+    assert (code, err) == (0, "")
+    assert "Authorization: Basic /zp4" in server.heads[-1]
+    assert "Content-Length: 1\r\n" in server.heads[-1]
+
+
+async def test_columns_may_have_spaces_between_them(server, tmp_path):
+    await ping(server.url("/ok"), "--timeout", "30s", "--csv", tmp_path / "f", "--columns", "status, url")
+    assert (tmp_path / "f").read_text().splitlines() == ["status,url", f"200,{server.url('/ok')}"]
 
 
 async def test_no_arguments_teach(tmp_path):
@@ -344,6 +411,28 @@ async def test_slower_run_fails_the_diff(server, tmp_path):
     assert re.search(r"^all +p50 .* WORSE$", out, re.MULTILINE)
     code, _, _ = await ping("diff", tmp_path / "after", tmp_path / "before")
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '[{"url": "http://x/", "status": 200, "latency_ms": Infinity}]',
+        '{"overall": {"title": "", "pings": 1e999, "failed": 0, "total_ms": null}, "targets": []}',
+    ],
+)
+async def test_numbers_without_end_are_no_runs_to_compare(rows, tmp_path):
+    (tmp_path / "run.json").write_text(rows)
+    code, _, err = await ping("diff", tmp_path / "run.json", tmp_path / "run.json")
+    assert code == 2
+    assert "must be a file of penstock ping --summary or --json, and is none (OverflowError)" in err
+
+
+async def test_titles_of_compared_runs_stay_in_their_line(tmp_path):
+    row = {"url": "http://x/\x1b[31m\n/y", "status": 200, "latency_ms": 3.5}
+    (tmp_path / "run.json").write_text(json.dumps([row]))
+    code, out, _ = await ping("diff", "--all", tmp_path / "run.json", tmp_path / "run.json")
+    assert code == 0
+    assert sum(line.startswith("http://x/\ufffd[31m\ufffd/y ") for line in out.splitlines()) == 4
 
 
 async def test_interval_goes_on_until_ctrl_c(server, tmp_path):

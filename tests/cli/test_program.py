@@ -1,6 +1,7 @@
 """What the command says of itself fits how it was called."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def test_ctrl_c_while_a_command_is_imported_is_exit_130(monkeypatch, capfd):
     with pytest.raises(SystemExit) as ended:
         main(["limit", "requests.txt"])
     assert (ended.value.code, *capfd.readouterr()) == (130, "", "")
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_exit_130_and_quiet(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    ended = subprocess.run(
+        [sys.executable, "-m", "penstock", "--version"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
 
 
 def test_version_says_which_twins_run():

@@ -86,6 +86,8 @@ def test_headers_that_are_given_take_the_place_of_our_own():
         ("ftp://example.com", "must start with http:// or https://"),
         ("", "must start with http:// or https://"),
         ("http://", "no host"),
+        ("http://[]@/", "no host"),
+        ("http://u[]:p@", "no host"),
         ("http://host:0/", "port must be 1 to 65535, got 0"),
         ("http://host:99999/", "Port out of range 0-65535"),
         ("http://[::1", "Invalid IPv6 URL"),

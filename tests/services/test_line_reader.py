@@ -69,3 +69,23 @@ def test_what_is_no_utf8_is_shown_as_such_and_kept(tmp_path):
     path = tmp_path / "latin-1"
     path.write_bytes(b" caf\xe9 \r\n")
     assert list(lines_of(path, 10)) == [Line(1, b" caf\xe9 \r", "caf\N{REPLACEMENT CHARACTER}")]
+
+
+async def test_silent_pipe_is_waited_for_until_then_and_half_a_line_is_none():
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"first\nhalf a li")
+        until = asyncio.get_running_loop().time() + 0.05
+        assert [line.text async for line in read_lines(reading, 100, until=until)] == ["first"]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_file_without_an_end_is_read_until_then():
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        until = asyncio.get_running_loop().time() + 0.05
+        assert [line async for line in read_lines(endless, 100, until=until)] == []
+    finally:
+        os.close(endless)

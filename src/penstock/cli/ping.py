@@ -23,6 +23,7 @@ from penstock.cli.ping_options import (
 from penstock.cli.program import INTERRUPTED
 from penstock.cli.results import cannot_go_on, is_regular, opened, ran_to_its_end, refuse_file_named_twice
 from penstock.errors import InvalidValue
+from penstock.probing.request import Request
 from penstock.services.pinger.model import PingResult, Target
 from penstock.services.pinger.runner import Settings, Sink, ping_all, recorder_of
 from penstock.services.pinger.settings import TlsSettings
@@ -89,9 +90,9 @@ def command(urls: tuple[str, ...], **given: Any) -> None:
     """Ping every URL, show a line for each as it ends, and a summary.
 
     Every ping gets its row, also when it fails: status 0 and the reason in plain words. Latency runs from
-    connecting to the last byte of the last attempt, in milliseconds; up to 1 MiB of a body is read and up
-    to 10 redirects are followed. The summary counts from when a ping was due, so that waiting for
-    a free slot is not hidden, and says how late this process itself was.
+    looking up the name to the last byte, of the last attempt, in milliseconds; up to 1 MiB of a body is
+    read and up to 10 redirects are followed. The summary counts from when a ping was due, so that waiting
+    for a free slot is not hidden, and says how late this process itself was.
 
     Exit code: 0 when every URL answered with a status below 400 and all assertions hold, 1 when one did
     not, 2 when the command was wrong or a file could not be read or written, 130 after Ctrl-C (the files
@@ -105,6 +106,11 @@ def command(urls: tuple[str, ...], **given: Any) -> None:
         "--urls-file, --targets, --csv, --json, --ndjson, --summary, --hgrm, --html and --prometheus",
         *(given[name] for name in ("urls_file", "targets_file", *WRITTEN)),
     )
+    for read in (given["ca"], given["cert"], given["key"], file_of(given["data"])):
+        if read is not None:  # the certificate and its key may be one file
+            refuse_file_named_twice(
+                f"{read} and the files to be written", read, *(given[name] for name in WRITTEN)
+            )
     if given["engine"] == "load" and any(given[name] is not None for name in WRITTEN_ROWS):
         raise click.UsageError(
             "--csv, --json, --ndjson and --prometheus need rows, and --engine load makes none: --summary F."
@@ -160,11 +166,16 @@ class Run:
                 write(summary)
             except OSError as error:
                 raise cannot_go_on(f"{path}: {error.strerror}") from None
-        self.screen.conclude(summary)
+        try:
+            self.screen.conclude(summary)
+        except BrokenPipeError:
+            raise  # whoever read our output has gone; click ends quietly
+        except OSError as error:
+            raise cannot_go_on(f"standard output: {error.strerror}") from None
         return summary
 
     async def _ping(self, fd: int | None, sinks: list[Sink]) -> None:
-        async with drawn(self.screen), aclosing(targets(self.fixed, fd)) as source:
+        async with drawn(self.screen), aclosing(targets(self.fixed, fd, self.settings.duration)) as source:
             if self.given["engine"] == "load":
                 from penstock.services.pinger.load_run import load_all
 
@@ -178,7 +189,7 @@ class Run:
 
     def _sinks(self, files: ExitStack) -> list[Sink]:
         """In this order: what is on the screen is in the files."""
-        columns = tuple(filter(None, (self.given["columns"] or "").split(",")))
+        columns = tuple(filter(None, map(str.strip, (self.given["columns"] or "").split(","))))
         paths = {name: self.given[name] for name in WRITTEN if self.given[name] is not None}
         sinks: list[Sink] = []
         if paths:
@@ -226,7 +237,7 @@ class Run:
             return None
         if self.urls_file is None:
             targets = len(self.fixed)
-        elif sys.stdout.isatty() or sys.stderr.isatty():  # else nobody sees it
+        elif at_a_terminal():  # else nobody sees it
             targets = len(self.fixed) + count_targets(self.urls_file)
         else:
             return None
@@ -245,12 +256,12 @@ def settings_of(given: dict[str, Any], fixed: Sequence[Target]) -> Settings:
     body = body_of(given["data"])
     headers = list(given["headers"])
     if given["user"] is not None:
-        headers.append(("Authorization", f"Basic {b64encode(given['user'].encode()).decode()}"))
+        headers.append(("Authorization", f"Basic {b64encode(as_given(given['user'])).decode()}"))
     interval = given["interval"]
     repeats = given["count"] is not None or given["duration"] is not None
     if interval is None and repeats and any(target.interval is not None for target in fixed):
         interval = USUAL_INTERVAL
-    return Settings(
+    settings = Settings(
         concurrency=given["concurrency"],
         timeout=given["timeout"],
         retries=given["retries"],
@@ -275,22 +286,36 @@ def settings_of(given: dict[str, Any], fixed: Sequence[Target]) -> Settings:
         proxy=given["proxy"],
         tls=TlsSettings(given["ca"], given["cert"], given["key"], given["insecure"]),
     )
+    # Else every URL would have the same fault in its row.
+    Request("http://localhost/", method=settings.method, headers=settings.headers)
+    return settings
+
+
+def as_given(text: str) -> bytes:
+    """The bytes of an argument, also where they are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def body_of(data: str | None) -> bytes:
     """The body that --data says: a text, or @F for what is in a file."""
     if data is None:
         return b""
-    if not data.startswith("@"):
-        return data.encode()
+    path = file_of(data)
+    if path is None:
+        return as_given(data)
     try:
-        with open(data[1:], "rb") as file:
+        with open(path, "rb") as file:
             body = file.read(MAX_BODY_BYTES + 1)
     except OSError as error:
-        raise cannot_go_on(f"{data[1:]}: {error.strerror}") from None
+        raise cannot_go_on(f"{path}: {error.strerror}") from None
     if len(body) > MAX_BODY_BYTES:
-        raise cannot_go_on(f"{data[1:]} must be at most {MAX_BODY_BYTES} bytes.")
+        raise cannot_go_on(f"{path} must be at most {MAX_BODY_BYTES} bytes.")
     return body
+
+
+def file_of(data: str | None) -> str | None:
+    """The file that --data names; None where it does not."""
+    return data[1:] if data is not None and data.startswith("@") else None
 
 
 def targets_of_file(path: str | None) -> tuple[Target, ...]:
@@ -304,12 +329,17 @@ def targets_of_file(path: str | None) -> tuple[Target, ...]:
         raise cannot_go_on(f"{path}: {error.strerror}") from None
 
 
+def at_a_terminal() -> bool:
+    """Whether somebody watches; a stream that was closed before the start is None."""
+    return any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
 def screen_of(recorder: Recorder, total: int | None, *, log: bool) -> Screen:
     """What shows the run: plain where nobody watches it at a terminal, which saves starting rich."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every encoding has bars, or the signs of a URL
-    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+    if not at_a_terminal():
         from penstock.services.pinger.plain_screen import PlainScreen
 
         return PlainScreen(log=log)
@@ -330,10 +360,13 @@ async def drawn(screen: Screen) -> AsyncGenerator[None, None]:
             await drawing
 
 
-async def targets(fixed: Sequence[Target], fd: int | None) -> AsyncGenerator[Target, None]:
+async def targets(
+    fixed: Sequence[Target], fd: int | None, duration: float | None
+) -> AsyncGenerator[Target, None]:
+    until = None if duration is None else asyncio.get_running_loop().time() + duration
     for target in fixed:
         yield target
     if fd is not None:
-        async with aclosing(read_targets(fd)) as lines:
+        async with aclosing(read_targets(fd, until=until)) as lines:
             async for target in lines:
                 yield target

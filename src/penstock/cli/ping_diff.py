@@ -10,7 +10,8 @@ from penstock.cli.results import cannot_go_on
 from penstock.errors import InvalidValue
 from penstock.services.pinger.comparison import Change, Tolerance, compared
 from penstock.services.pinger.summary_file import SavedFigures, read_summary_file
-from penstock.services.pinger.words import in_columns, in_ms
+from penstock.services.pinger.words import in_columns, in_ms, shortened
+from penstock.services.printable import printable
 
 __all__ = ["command"]
 
@@ -85,8 +86,8 @@ def read(path: str) -> list[SavedFigures]:
 
 
 def row(change: Change) -> tuple[str, ...]:
-    title = change.title or "all"
-    shown = title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…"
+    title = printable(change.title) or "all"
+    shown = shortened(title, MAX_TITLE)
     growth = "" if change.growth is None else f"{change.growth:+.1%}"
     verdict = "WORSE" if change.worse else "" if change.judged else "too few"
     return (shown, change.figure, value(change, change.before), value(change, change.after), growth, verdict)

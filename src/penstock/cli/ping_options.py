@@ -189,7 +189,7 @@ how_to_ask = options(
         show_default=True,
         metavar="N",
         help="Further attempts where there was no answer, or 429, or 5xx; 0.1 to 0.2 s later, then "
-        "twice that, up to 10 s, or when Retry-After says.",
+        "twice that, up to 10 s, or when Retry-After says; none where that is later.",
     ),
     click.option(
         "--retry-budget",

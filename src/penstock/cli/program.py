@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 
 import penstock
@@ -28,6 +27,8 @@ def program() -> str:
     called = sys.argv[0]
     if called.endswith(".py"):  # python -m penstock
         return "python -m penstock"
+    import shutil  # which brings three kinds of compression
+
     found = shutil.which("penstock")
     if found is not None and os.path.realpath(found) == os.path.realpath(called):
         return "penstock"

@@ -66,6 +66,8 @@ def checked_url(text: str) -> "URL":
         url = URL(text)
     except ValueError as error:
         raise InvalidUrl(str(error)[:200]) from None
+    except IndexError:  # yarl's own, where brackets stand before an @ and nothing behind it
+        raise InvalidUrl("no host") from None
     if url.scheme not in DEFAULT_PORTS:
         raise InvalidUrl("must start with http:// or https://")
     if not url.raw_host:

@@ -51,7 +51,7 @@ class LineSplitter:
         self._line += part[: self._bound - len(self._line)]
 
 
-async def read_lines(fd: int, max_bytes: int) -> AsyncGenerator[Line, None]:
+async def read_lines(fd: int, max_bytes: int, *, until: float | None = None) -> AsyncGenerator[Line, None]:
     """The lines of a file, pipe or terminal.
 
     While a pipe or terminal is silent, the event loop goes on; nothing is read ahead but one chunk.
@@ -59,11 +59,15 @@ async def read_lines(fd: int, max_bytes: int) -> AsyncGenerator[Line, None]:
     Args:
         fd: open for reading; stays open.
         max_bytes: see LineSplitter.
+        until: time of the event loop from which on nothing is read or waited for; None for never.
     """
     splitter = LineSplitter(max_bytes)
-    while chunk := await _read_when_ready(fd):
-        for line in splitter.lines_in(chunk):
-            yield line
+    try:
+        while chunk := await _read_when_ready(fd, until):
+            for line in splitter.lines_in(chunk):
+                yield line
+    except TimeoutError:
+        return  # what it holds of a line may be the half of it
     for line in splitter.lines_in(b"\n"):  # the last line may lack its end
         yield line
 
@@ -77,8 +81,10 @@ def lines_of(path: str | Path, max_bytes: int) -> Iterator[Line]:
     yield from splitter.lines_in(b"\n")
 
 
-async def _read_when_ready(fd: int) -> bytes:
+async def _read_when_ready(fd: int, until: float | None) -> bytes:
     loop = asyncio.get_running_loop()
+    if until is not None and loop.time() >= until:
+        raise TimeoutError
     ready = loop.create_future()
     try:
         loop.add_reader(fd, _set_ready, ready)
@@ -86,7 +92,8 @@ async def _read_when_ready(fd: int) -> bytes:
         await asyncio.sleep(0)  # some never end, as /dev/zero: Ctrl-C and others get their turn
         return os.read(fd, CHUNK_BYTES)
     try:
-        await ready
+        async with asyncio.timeout_at(until):
+            await ready
     finally:
         loop.remove_reader(fd)
     return os.read(fd, CHUNK_BYTES)

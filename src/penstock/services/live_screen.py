@@ -26,13 +26,16 @@ class LiveScreen:
         total: results that will come; None when nobody knows.
         columns: of the progress bar.
         expand: makes the bar as wide as the terminal.
+        to_stderr: shows all on standard error, because standard output is for something else.
 
     Attributes:
         out: where the lines go, and the summary.
     """
 
-    def __init__(self, total: int | None, *columns: ProgressColumn, expand: bool = False) -> None:
-        self.out = Console(highlight=False)
+    def __init__(
+        self, total: int | None, *columns: ProgressColumn, expand: bool = False, to_stderr: bool = False
+    ) -> None:
+        self.out = Console(highlight=False, stderr=to_stderr)
         self._pending: list[Text] = []
         self._progress = Progress(
             *columns,
@@ -40,7 +43,7 @@ class LiveScreen:
             auto_refresh=False,  # keep_fresh draws, without a thread
             transient=True,
             expand=expand,
-            disable=not sys.stderr.isatty(),
+            disable=sys.stderr is None or not sys.stderr.isatty(),
         )
         self._results = self._progress.add_task("", total=total)
 

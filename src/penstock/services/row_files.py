@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-__all__ = ["CsvRows", "JsonRows", "rfc3339"]
+__all__ = ["CsvRows", "JsonRows", "Naming", "rfc3339"]
 
 Result = TypeVar("Result")
 
@@ -23,6 +23,26 @@ Result = TypeVar("Result")
 def rfc3339(moment: datetime) -> str:
     """A moment as text: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+class Naming:
+    """Gives the errors of a file its name, which those of writing lack.
+
+    Args:
+        name: of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = self._name
 
 
 class CsvRows(Generic[Result]):
@@ -38,10 +58,11 @@ class CsvRows(Generic[Result]):
     """
 
     def __init__(
-        self, path: str | Path, columns: Sequence[str], cells: Callable[[Result], Sequence[object]]
+        self, path: str | Path | int, columns: Sequence[str], cells: Callable[[Result], Sequence[object]]
     ) -> None:
         self._cells = cells
-        with ExitStack() as on_failure:
+        self._naming = Naming(str(path))
+        with self._naming, ExitStack() as on_failure:
             self._file = on_failure.enter_context(open(path, "w", encoding="utf-8", newline=""))
             self._rows = csv.writer(self._file, lineterminator="\n")
             self._rows.writerow(columns)
@@ -50,8 +71,9 @@ class CsvRows(Generic[Result]):
 
     def write(self, result: Result) -> None:
         """Appends one row."""
-        self._rows.writerow(self._cells(result))
-        self._file.flush()
+        with self._naming:
+            self._rows.writerow(self._cells(result))
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +81,8 @@ class CsvRows(Generic[Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._naming:
+            self._file.close()
 
 
 class JsonRows(Generic[Result]):
@@ -78,10 +101,11 @@ class JsonRows(Generic[Result]):
 
     CLOSING = b"\n]\n"
 
-    def __init__(self, path: str | Path, members: Callable[[Result], Mapping[str, object]]) -> None:
+    def __init__(self, path: str | Path | int, members: Callable[[Result], Mapping[str, object]]) -> None:
         self._members = members
         self._separator = b"\n"
-        with ExitStack() as on_failure:
+        self._naming = Naming(str(path))
+        with self._naming, ExitStack() as on_failure:
             self._file = on_failure.enter_context(open(path, "wb"))
             self._seekable = self._file.seekable()
             self._write(b"[")
@@ -89,10 +113,11 @@ class JsonRows(Generic[Result]):
 
     def write(self, result: Result) -> None:
         """Appends one object to the array."""
-        if self._seekable:
-            self._file.seek(-len(self.CLOSING), os.SEEK_END)
         row = json.dumps(self._members(result), ensure_ascii=False)
-        self._write(self._separator + row.encode())
+        with self._naming:
+            if self._seekable:
+                self._file.seek(-len(self.CLOSING), os.SEEK_END)
+            self._write(self._separator + row.encode())
         self._separator = b",\n"
 
     def _write(self, text: bytes) -> None:
@@ -105,6 +130,6 @@ class JsonRows(Generic[Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file:
+        with self._naming, self._file:
             if not self._seekable:
                 self._file.write(self.CLOSING)

@@ -36,7 +36,9 @@ def test_place_is_found_from_where_it_was_said(place, url):
     assert follow(302, place).url == url
 
 
-@pytest.mark.parametrize("place", ["ftp://x/", "javascript:alert(1)", "http://[::1", "http://x:99999/"])
+@pytest.mark.parametrize(
+    "place", ["ftp://x/", "javascript:alert(1)", "http://[::1", "http://x:99999/", "http://[]@/"]
+)
 def test_place_that_is_no_http_url_is_a_failure(place):
     with pytest.raises(BadRedirect, match="redirected to what is no http URL: ") as refused:
         follow(302, place)

@@ -75,6 +75,20 @@ def test_turn_of_a_rate_is_due_as_scheduled_also_when_it_is_asked_for_late():
     assert turns[-1][1] - turns[-1][0].due + 5 * SECOND > SECOND / 2
 
 
+def test_nothing_is_due_while_the_source_is_silent():
+    async def source():
+        for target in THREE:
+            await asyncio.sleep(3)
+            yield target
+
+    left_out = []
+    turns = turns_of(source(), Settings(rate=10, duration=60), left_out=left_out.append, most=5)
+    assert [at for _, at in turns] == [
+        pytest.approx(seconds * SECOND, abs=2_000) for seconds in (3, 6, 9, 9.1, 9.2)
+    ]
+    assert all(at - (turn.due - 5 * SECOND) < 2_000 for turn, at in turns)
+
+
 def test_rate_alone_paces_one_round():
     assert len(turns_of(THREE, Settings(rate=10))) == 3
 
@@ -106,6 +120,50 @@ def test_target_may_have_an_interval_of_its_own():
 def test_beats_missed_by_a_process_that_stood_still_are_not_made_up_for():
     turns = turns_of(THREE[:1], Settings(interval=1, count=3), busy=100)
     assert [turn.due - 5 * SECOND for turn, _ in turns] == [0, 99 * SECOND, 199 * SECOND]
+
+
+def test_beats_that_are_left_out_are_told():
+    left_out = []
+    turns = turns_of(THREE[:1], Settings(interval=1, count=3), busy=100, left_out=left_out.append)
+    assert len(turns) == 3
+    assert sum(left_out) == 98 + 99
+
+
+@pytest.mark.parametrize(
+    ("targets", "busy"), [(THREE[:1], 2.5), (THREE, 2.5), (THREE[:1], 30.5), (THREE, 0.7)]
+)
+def test_every_beat_of_a_run_is_made_or_left_out(targets, busy):
+    left_out = []
+    turns = turns_of(targets, Settings(interval=1, duration=10), busy=busy, left_out=left_out.append)
+    assert len(turns) + sum(left_out) == 10 * len(targets)
+    assert sum(left_out) > 0
+
+
+@pytest.mark.parametrize("busy", [0.25, 30])
+def test_every_turn_of_a_rate_is_made_or_left_out(busy):
+    left_out = []
+    turns = turns_of(THREE, Settings(rate=10, duration=2), busy=busy, left_out=left_out.append)
+    assert len(turns) + sum(left_out) == 20
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(rate=10, duration=2), Settings(interval=1, duration=3), Settings(duration=1)]
+)
+def test_nothing_is_left_out_of_what_is_made_in_time(settings):
+    left_out = []
+    turns_of(THREE, settings, busy=0 if settings.duration > 1 else 0.3, left_out=left_out.append)
+    assert sum(left_out) == 0
+
+
+def test_shares_of_a_gap_are_staggered():
+    starts = [
+        at
+        for place in range(3)
+        for _, at in turns_of(
+            THREE, Settings(), gap=30 * MS, share=Share(place, 3, 5 * SECOND, stagger=place * 10 * MS)
+        )
+    ]
+    assert starts == [pytest.approx(place * 10 * MS, abs=2_000) for place in range(3)]
 
 
 def test_starts_are_a_gap_apart():

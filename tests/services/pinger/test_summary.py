@@ -17,7 +17,7 @@ from penstock.services.pinger.lag import Lag
 from penstock.services.pinger.report import JsonReport
 from penstock.services.pinger.summary import Recorder
 from penstock.services.pinger.summary_file import HgrmFile, InvalidSummary, SummaryFile, read_summary_file
-from penstock.services.pinger.words import conclusion
+from penstock.services.pinger.words import cells, conclusion, in_columns, shortened
 
 
 @pytest.fixture
@@ -69,6 +69,39 @@ def test_lag_of_more_than_a_millisecond_and_a_twentieth_of_the_median_is_not_tru
     summary = recorder.summary()
     assert (summary.distrust == ()) == trusted
     assert ("UNTRUSTWORTHY: this process was late by" in words(summary)) != trusted
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("shop", 4, "shop"),
+        ("shops", 4, "sho…"),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("é" * 3, 3, "é" * 3),
+    ],
+)
+def test_texts_are_shortened_to_the_cells_that_they_take(text, width, shown):
+    assert shortened(text, width) == shown
+    assert cells(shown) <= width
+
+
+def test_columns_stand_below_each_other_whatever_the_script():
+    lines = in_columns([("target", "pings"), ("日本語", "1"), ("shop", "12")])
+    assert lines == ["target  pings", "日本語      1", "shop       12"]
+
+
+@pytest.mark.parametrize(("left_out", "trusted"), [(0, True), (1, True), (2, False)])
+def test_run_that_left_out_more_than_a_hundredth_is_not_trusted(clock, left_out, trusted):
+    recorder = recorded(clock, *[answered()] * 100, load="open")
+    recorder.leave_out(left_out)
+    summary = recorder.summary()
+    assert (summary.distrust == ()) == trusted
+    assert (f"{left_out} that were due were not made: there was no free slot" in words(summary)) == (
+        left_out > 0
+    )
+    assert ("UNTRUSTWORTHY: 2 pings that were due were not made, 2.0% of all" in words(summary)) != trusted
 
 
 def test_rate_that_was_not_reached_is_not_trusted(clock):

@@ -40,7 +40,9 @@ def test_every_target_is_pinged_on_its_beat_and_nothing_is_missed():
 
 
 def test_a_target_that_hangs_is_pinged_once_at_a_time_and_the_turns_left_out_are_counted():
-    watch, engine = watched_for(10.5, {"hangs.example": 2_500, "quick.example": 10}, HANGS, QUICK, concurrency=2)
+    watch, engine = watched_for(
+        10.5, {"hangs.example": 2_500, "quick.example": 10}, HANGS, QUICK, concurrency=2
+    )
     assert engine.most == 2  # one of each
     hangs, quick = watch
     # Turns 1, 4, 7 and 10 are taken, the last one is not over; 2 and 3, 5 and 6, and 8 and 9 pass meanwhile.

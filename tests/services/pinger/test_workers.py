@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,12 +11,12 @@ from bad_server import BadServer, answer, forever
 from penstock import PenstockError
 from penstock.services.pinger import workers
 from penstock.services.pinger.assertions import parse_assertion
-from penstock.services.pinger.messages import Start, packed, unpacked
+from penstock.services.pinger.messages import Rows, Start, packed, unpacked
 from penstock.services.pinger.model import Target
 from penstock.services.pinger.runner import recorder_of
 from penstock.services.pinger.schedule import ALL
 from penstock.services.pinger.settings import Settings
-from penstock.services.pinger.workers import WorkerFailed, ping_with_workers
+from penstock.services.pinger.workers import Worker, WorkerFailed, ping_with_workers
 
 
 @pytest.fixture
@@ -108,6 +109,44 @@ async def test_targets_with_an_interval_belong_to_one_worker_each(server):
 async def test_figures_need_no_rows(server):
     summary = await run([Target(server.url("/ok"))], Settings(count=10, timeout=30))
     assert summary.overall.statuses == {200: 10}
+
+
+async def test_many_targets_need_no_rows_either(server):
+    targets = [Target(server.url(f"/ok?{n}")) for n in range(40)]
+    summary = await asyncio.wait_for(run(targets, Settings(timeout=30, concurrency=2)), 60)
+    assert summary.overall.statuses == {200: 40}
+
+
+async def test_gap_is_that_of_all_workers_together(server):
+    summary = await run([Target(server.url("/ok"))], Settings(count=6, gap=0.1, timeout=30))
+    assert summary.rate < 11  # 10 a second, and not for each worker
+
+
+async def test_pings_that_workers_left_out_are_told(server):
+    async def slow(writer):
+        await asyncio.sleep(0.3)
+        answer(writer)
+
+    server.actions["/slow"] = slow
+    settings = Settings(interval=0.05, count=2, concurrency=2, timeout=30)
+    summary = await run([Target(server.url(f"/slow?{n}")) for n in range(2)], settings)
+    assert summary.left_out > 0
+
+
+async def test_message_that_is_half_heard_when_the_run_is_cancelled_is_heard_to_its_end():
+    heard, messages = asyncio.StreamReader(), []
+    worker = Worker(Mock(stdout=heard, returncode=None), messages.append)
+    rows = packed(Rows([]))
+    heard.feed_data(rows[:5])
+    listening = asyncio.create_task(worker.listen())
+    for _ in range(5):  # turns of the loop until it waits for the rest
+        await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.wait({listening})
+    heard.feed_data(rows[5:])
+    heard.feed_eof()
+    await worker.end()
+    assert messages == [Rows([])]
 
 
 async def test_quota_of_a_host_is_that_of_all_workers_together(server):

@@ -83,7 +83,7 @@ class Progress(NamedTuple):
         targets: figures of each target; at the end only, they are many.
         slice_ns, most, now: of InFlight.
         lag: its own.
-        user_clock, starts, first_start, last_start, retries_refused: of Recorder.
+        user_clock, starts, first_start, last_start, retries_refused, left_out: of Recorder.
         last: whether it was the last word.
     """
 
@@ -99,6 +99,7 @@ class Progress(NamedTuple):
     first_start: int
     last_start: int
     retries_refused: int
+    left_out: int
     last: bool
 
 

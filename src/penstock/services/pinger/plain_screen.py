@@ -1,11 +1,11 @@
 """A sink for pipes and files: whole lines without colours, and a summary at the end."""
 
 import asyncio
-import sys
 
 from penstock.services.pinger.model import PingResult
 from penstock.services.pinger.summary import RunSummary
 from penstock.services.pinger.words import conclusion, line_of
+from penstock.services.row_files import Naming
 
 __all__ = ["PlainScreen"]
 
@@ -19,11 +19,13 @@ class PlainScreen:
 
     def __init__(self, *, log: bool = True) -> None:
         self.log = log
+        self._naming = Naming("standard output")
 
     def show(self, result: PingResult) -> None:
         """Takes one result."""
         if self.log:
-            print(line_of(result), flush=True)  # noqa: T201 - it is what this is for
+            with self._naming:
+                print(line_of(result), flush=True)  # noqa: T201 - it is what this is for
 
     async def keep_fresh(self) -> None:
         """Nothing to draw."""
@@ -31,6 +33,6 @@ class PlainScreen:
 
     def conclude(self, summary: RunSummary) -> None:
         """Prints the summary of a run."""
-        for line in conclusion(summary):
-            print(line.text)  # noqa: T201
-        sys.stdout.flush()
+        with self._naming:
+            lines = "\n".join(line.text for line in conclusion(summary))
+            print(lines, flush=True)  # noqa: T201 - and nowhere, when standard output is closed

@@ -27,6 +27,9 @@ MAX_REDIRECTS = 10
 MAX_PREPARED = 1_024
 """Requests that are kept for the next ping of their target."""
 
+MAX_PREPARED_BYTES = 64 << 20
+"""Of their bodies together, where it is the run that says the body: each request holds its own."""
+
 SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 """Methods that do no more twice than once (RFC 9110, 9.2.2)."""
 
@@ -80,6 +83,7 @@ class Prober:
         self.now = now
         self.sleep = sleep
         self._prepared: dict[int, Prepared] = {}
+        self._most_prepared = min(MAX_PREPARED, MAX_PREPARED_BYTES // max(len(settings.body), 1))
 
     async def admit(self, target: Target) -> None:
         """Comes back when the host of a target may be pinged."""
@@ -110,7 +114,7 @@ class Prober:
     def _prepare(self, target: Target) -> "Prepared":
         prepared = self._prepared.get(id(target))
         if prepared is None:
-            if len(self._prepared) >= MAX_PREPARED:
+            if len(self._prepared) >= self._most_prepared:
                 self._prepared.clear()
             # It holds the target: nothing else can come to have its id.
             prepared = self._prepared[id(target)] = Prepared(target, self.settings)
@@ -140,9 +144,12 @@ class Prober:
             failed = tries[-1]
             if len(tries) > self.settings.retries or not prepared.may_be_repeated(failed):
                 return tries
-            if not self.budget.retry(request.host):
+            pause = self._pause(len(tries), failed)
+            if pause is None or not self.budget.retry(request.host):
                 return tries
-            await self.sleep(self._pause(len(tries), failed))
+            for hop in failed.hops:
+                forget(hop.exchange)
+            await self.sleep(pause)
 
     async def _attempt(self, request: Request, timeout: float) -> Attempt:  # noqa: ASYNC109 - the engine's
         left, hops = timeout, []
@@ -162,12 +169,16 @@ class Prober:
             left -= exchange.phases.total / NANOSECONDS
             if left <= 0:
                 return Attempt(tuple(hops), 0, f"timed out after {timeout:g} s following redirects")
+            forget(exchange)
             request = follower
 
-    def _pause(self, failures: int, failed: Attempt) -> float:
+    def _pause(self, failures: int, failed: Attempt) -> float | None:
+        """Seconds until the next attempt; None where the server wants none within the longest pause."""
         backoff, last = self.settings.backoff, failed.hops[-1].exchange
         asked = retry_after_seconds(last.header("retry-after"), self.now()) if last.status else None
-        return max(backoff.delay(failures), min(asked or 0.0, backoff.limit))
+        if asked is not None and asked > backoff.limit:
+            return None
+        return max(backoff.delay(failures), asked or 0.0)
 
     def _row(
         self, prepared: "Prepared", number: int, start: int, due: int | None, tries: tuple[Attempt, ...]
@@ -292,6 +303,11 @@ class Prepared:
     def _in_words(self, fault: str) -> str:
         line = self.target.line
         return printable(fault if line is None else f"{fault} (line {line})")
+
+
+def forget(exchange: Exchange) -> None:
+    """Lets go of what a server could make large, where another request follows."""
+    exchange.head = exchange.body = b""
 
 
 def queued(attempt: Attempt) -> int:

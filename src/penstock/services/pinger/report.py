@@ -10,7 +10,7 @@ from typing import Any, Self
 from penstock.errors import InvalidValue
 from penstock.probing.exchange import Exchange, Phases
 from penstock.services.pinger.model import Attempt, Hop, PingResult
-from penstock.services.row_files import CsvRows, JsonRows, rfc3339
+from penstock.services.row_files import CsvRows, JsonRows, Naming, rfc3339
 
 __all__ = ["ALL_COLUMNS", "COLUMNS", "CsvReport", "JsonReport", "NdjsonReport", "checked_columns"]
 
@@ -66,14 +66,16 @@ class NdjsonReport:
     def __init__(self, path: str | Path, columns: Sequence[str] = ()) -> None:
         names = checked_columns(columns) or ALL_COLUMNS
         self._read = {name: COLUMNS[name] for name in names}
+        self._naming = Naming(str(path))
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - __exit__ closes it
 
     def write(self, result: PingResult) -> None:
         """Appends one line."""
         row = {name: cell(result) for name, cell in self._read.items()}
         line = memoryview(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        while line:  # a pipe may take it in parts
-            line = line[self._file.write(line) or 0 :]
+        with self._naming:
+            while line:  # a pipe may take it in parts
+                line = line[self._file.write(line) or 0 :]
 
     def __enter__(self) -> Self:
         return self

@@ -73,7 +73,15 @@ async def ping_all(
             if settings.all_ips:
                 targets = every_address(targets, resolver, settings)
             gap = settings.gap_ns(engine.name)
-            turns = schedule(targets, settings, timer, gap=gap, share=share, clock=clock)
+            turns = schedule(
+                targets,
+                settings,
+                timer,
+                gap=gap,
+                share=share,
+                left_out=recorder.leave_out,
+                clock=clock,
+            )
             gauge = LagGauge(timer, clock)
             gauge.start()
             try:

@@ -29,7 +29,7 @@ and the delay would be in their figures."""
 def why(error: OSError) -> str:
     """The reason of a file that cannot be used; OpenSSL's is `[SSL] PEM lib (_ssl.c:3905)`."""
     words = str(error.strerror or error)
-    return re.sub(r"^\[\w+\] | \(_ssl\.c.*\)$", "", words).lower()
+    return re.sub(r"^\[[^]]*\] | \(_ssl\.c.*\)$", "", words).lower()
 
 
 @dataclass(frozen=True, slots=True)

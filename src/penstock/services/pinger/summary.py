@@ -47,6 +47,7 @@ class RunSummary:
         lag: of this process.
         kernel_clock: whether all answers were timed by the kernel, so that lag cannot be in their end.
         retries_refused: retries that there was no budget for.
+        left_out: pings that were due and not made, as there was no free slot in time.
         verdicts: of the assertions on the run.
         interrupted: whether it ended before its time.
     """
@@ -64,6 +65,7 @@ class RunSummary:
     lag: Lag = NO_LAG
     kernel_clock: bool = False
     retries_refused: int = 0
+    left_out: int = 0
     verdicts: tuple[Verdict, ...] = ()
     interrupted: bool = False
 
@@ -80,6 +82,12 @@ class RunSummary:
         return max(1 - self.rate / self.asked_rate, 0.0)
 
     @property
+    def left_out_share(self) -> float:
+        """Pings that were due and not made, of all that were due."""
+        due = self.overall.pings + self.left_out
+        return self.left_out / due if due else 0.0
+
+    @property
     def distrust(self) -> tuple[str, ...]:
         """Why the latencies cannot be trusted, in plain words; empty when they can."""
         reasons = []
@@ -93,6 +101,11 @@ class RunSummary:
         if self.shortfall > MOST_SHORTFALL:
             reasons.append(
                 f"{self.shortfall:.1%} of the asked rate was not reached: raise the concurrency, or lower it"
+            )
+        elif self.left_out_share > MOST_SHORTFALL:
+            reasons.append(
+                f"{self.left_out:,} pings that were due were not made, {self.left_out_share:.1%} of all: "
+                "raise the concurrency, or ping less often"
             )
         return tuple(reasons)
 
@@ -115,6 +128,7 @@ class Recorder:
     engine: str = ""
     lag: Lag = NO_LAG
     retries_refused: int = 0
+    left_out: int = 0
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     overall: Figures = field(default_factory=Figures)
     targets: TargetFigures = field(default_factory=TargetFigures)
@@ -143,6 +157,10 @@ class Recorder:
         self.starts += 1
         self.last_start = now
         self.in_flight.enter(now)
+
+    def leave_out(self, count: int) -> None:
+        """So many pings are due and will not be made."""
+        self.left_out += count
 
     def ended(self) -> None:
         """A ping has ended now, well or not."""
@@ -178,6 +196,7 @@ class Recorder:
             lag=self.lag,
             kernel_clock=bool(self.overall.answered) and not self.user_clock,
             retries_refused=self.retries_refused,
+            left_out=self.left_out,
             verdicts=tuple(assertion.judge(judged) for assertion in self.assertions if assertion.of_run),
             interrupted=interrupted,
         )

@@ -94,6 +94,7 @@ def summary_members(summary: RunSummary) -> dict[str, Any]:
         },
         "kernel_clock": summary.kernel_clock,
         "retries_refused": summary.retries_refused,
+        "left_out": summary.left_out,
         "verdicts": [
             {"assertion": verdict.assertion, "severity": verdict.severity, "found": verdict.found}
             for verdict in summary.verdicts
@@ -175,7 +176,7 @@ def read_summary_file(path: str | Path) -> list[SavedFigures]:
         if isinstance(document, list):
             return figures_of_rows(document)
         return [saved(document["overall"]), *map(saved, document["targets"])]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError) as error:
         reason = f"{error}" if isinstance(error, InvalidValue) else type(error).__name__
         raise InvalidSummary(
             f"{path} must be a file of penstock ping --summary or --json, and is none ({reason})"

@@ -13,13 +13,14 @@ MAX_LINE_BYTES = 4 * MAX_URL
 """A character has at most four bytes; longer lines are cut there while they are read, and refused."""
 
 
-async def read_targets(fd: int) -> AsyncGenerator[Target, None]:
+async def read_targets(fd: int, *, until: float | None = None) -> AsyncGenerator[Target, None]:
     """The targets of a file, pipe or terminal: one a line, without blank lines and `#` comments.
 
     Args:
         fd: open for reading; stays open.
+        until: time of the event loop from which on nothing is read or waited for; None for never.
     """
-    async with aclosing(read_lines(fd, MAX_LINE_BYTES)) as lines:
+    async with aclosing(read_lines(fd, MAX_LINE_BYTES, until=until)) as lines:
         async for line in lines:
             yield Target(line.text, line.number)
 

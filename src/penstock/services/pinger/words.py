@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import combining, east_asian_width
 
 from penstock.services.pinger.durations import duration_words
 from penstock.services.pinger.figures import PHASES, Figures
@@ -11,6 +12,7 @@ from penstock.services.pinger.summary import RunSummary
 
 __all__ = [
     "Line",
+    "cells",
     "colour_of",
     "conclusion",
     "head_of",
@@ -23,6 +25,7 @@ __all__ = [
     "outcome_lines",
     "phase_lines",
     "remark_of",
+    "shortened",
     "target_lines",
 ]
 
@@ -132,7 +135,7 @@ def target_lines(summary: RunSummary, width: int | None) -> list[Line]:
 
 
 def target_row(one: Figures, wide: bool) -> list[str]:
-    title = one.title if len(one.title) <= TARGET_WIDTH else one.title[: TARGET_WIDTH - 1] + "…"
+    title = shortened(one.title, TARGET_WIDTH)
     times = [one.percentile(share) for share in (0.5, 0.9, 0.99)] + [one.most]
     row = [title, f"{one.pings:,}", f"{one.failed:,}", *map(in_ms, times)]
     if wide:
@@ -158,6 +161,8 @@ def load_lines(summary: RunSummary) -> list[str]:
         lines.append(
             f"{in_figures(summary.rate)}/s started of {in_figures(summary.asked_rate)}/s asked{short}"
         )
+    if summary.left_out:
+        lines.append(f"{summary.left_out:,} that were due were not made: there was no free slot in time")
     service = summary.overall.service
     half, most = service.percentile(0.5), service.percentile(0.99)
     if half is not None and most is not None:
@@ -189,14 +194,36 @@ def state_lines(summary: RunSummary) -> list[str]:
 
 def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            padding + text if place else text + padding
+            for place, (text, padding) in enumerate(zip(row, paddings(row, widths), strict=True))
         )
         for row in rows
     ]
+
+
+def paddings(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The spaces that each text of a row is short of its column's width."""
+    return [" " * (width - cells(text)) for text, width in zip(row, widths, strict=True)]
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal a text takes: two for each sign of Chinese and its like."""
+    if text.isascii():
+        return len(text)
+    return sum((1 + (east_asian_width(sign) in "WF")) * (not combining(sign)) for sign in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """The beginning of a text, with an ellipsis, where it takes more cells than `width`."""
+    if cells(text) <= width:
+        return text
+    kept = text[: width - 1]
+    while cells(kept) >= width:
+        kept = kept[:-1]
+    return kept + "…"
 
 
 def in_ms(seconds: float | None) -> str:

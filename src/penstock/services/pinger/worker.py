@@ -97,6 +97,7 @@ class Teller:
                 recorder.first_start,
                 recorder.last_start,
                 recorder.retries_refused,
+                recorder.left_out,
                 last,
             )
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from penstock.clock import NANOSECONDS
 from penstock.errors import InvalidValue
 from penstock.probing.resolver import SystemResolver
 from penstock.services.pinger.addresses import PinnedResolver, every_address
@@ -33,7 +34,7 @@ from penstock.services.pinger.messages import (
 )
 from penstock.services.pinger.model import Target
 from penstock.services.pinger.runner import Sink
-from penstock.services.pinger.schedule import ALL, Share, collected, each
+from penstock.services.pinger.schedule import Share, collected, each
 from penstock.services.pinger.settings import Settings
 from penstock.services.pinger.summary import Recorder, RunSummary
 
@@ -119,12 +120,13 @@ class Team:
         self._begin = self._recorder.clock() + LEAD_NS
         limits = None if settings.per_host is None else self._file_of_limits(settings.per_host)
         for place, worker in enumerate(self._workers):
-            share = Share(place, self._size, self._begin)
+            stagger = round((settings.gap or 0) * NANOSECONDS) * place
+            share = Share(place, self._size, self._begin, stagger) if scheduled else Share(stagger=stagger)
             mine = kept
             if kept is not None and settings.interval is not None:  # each beats on its own: dealt out whole
                 mine, share = kept[place :: self._size], share._replace(place=0, of=1)
-            part = replace(settings, concurrency=self._part(settings.concurrency, place), all_ips=False)
-            worker.say(Start(part, share if scheduled else ALL, mine, bool(self._sinks), limits))
+            rows = bool(self._sinks) or kept is None  # who deals one by one counts them
+            worker.say(Start(self._part(settings, place), share, mine, rows, limits))
         jobs = [asyncio.create_task(worker.listen()) for worker in self._workers]
         if kept is None:
             jobs.append(asyncio.create_task(self._deal(targets)))
@@ -164,8 +166,11 @@ class Team:
                 return worker
             await next_of([one.has_room for one in self._workers])
 
-    def _part(self, concurrency: int, place: int) -> int:
-        return concurrency // self._size + (place < concurrency % self._size)
+    def _part(self, settings: Settings, place: int) -> Settings:
+        """What a worker goes by: its part of the concurrency, and of what there is of starts in a time."""
+        whole, rest = divmod(settings.concurrency, self._size)
+        gap = None if settings.gap is None else settings.gap * self._size
+        return replace(settings, concurrency=whole + (place < rest), gap=gap, all_ips=False)
 
     def _file_of_limits(self, quota: str) -> str:
         """The file in which the workers keep the quota together; made here, that all find the same."""
@@ -199,6 +204,7 @@ class Team:
         recorder.first_start = min((one.first_start for one in told if one.starts), default=0)
         recorder.last_start = max(progress.last_start for progress in told)
         recorder.retries_refused = sum(progress.retries_refused for progress in told)
+        recorder.left_out = sum(progress.left_out for progress in told)
         lags = [progress.lag for progress in told]
         recorder.lag = Lag(
             max(lag.p99 for lag in lags), max(lag.most for lag in lags), sum(lag.ticks for lag in lags)
@@ -234,6 +240,7 @@ class Worker:
         self._heard = heard
         self._tell, self._hear = process.stdin, process.stdout
         self._given = self._done = self._most = 0
+        self._length: int | None = None  # of the message whose content comes next
         self._over = False
 
     @property
@@ -301,10 +308,13 @@ class Worker:
 
     async def _next(self) -> Message | None:
         try:
-            length = await self._hear.readexactly(LENGTH_BYTES)
-            return unpacked(await self._hear.readexactly(int.from_bytes(length, "big")))
+            if self._length is None:
+                self._length = int.from_bytes(await self._hear.readexactly(LENGTH_BYTES), "big")
+            content = await self._hear.readexactly(self._length)  # when cancelled here, we go on here
         except asyncio.IncompleteReadError:
             return None
+        self._length = None
+        return unpacked(content)
 
     def _ended(self) -> WorkerFailed:
         return WorkerFailed(f"worker {self._process.pid} must run to its end, it ended before")
