@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
 
 from penstock.cli import main
+from penstock.cli.lab import checked_requests
 from penstock.services.lab import comparison, process
 from terminal import drawn_lines, on_terminal
 
@@ -29,6 +30,19 @@ QUICK = (
     "--error-rate",
     "0",
 )
+
+
+FULL = Path("/dev/full")
+NO_SPACE = "Error: standard output: No space left on device"
+
+
+@pytest.fixture
+def full_disk():
+    """A file that cannot be written."""
+    if not FULL.exists():
+        pytest.skip(f"there is no {FULL}")
+    with FULL.open("wb") as full:
+        yield full
 
 
 async def start(*arguments, **streams):
@@ -183,11 +197,24 @@ async def test_server_on_another_machine_gets_no_more_than_the_cap():
     assert "192.0.2.1 is on another machine: each pattern sends it at most 500" in " ".join(err.split())
 
 
+@pytest.mark.parametrize(("url", "requests"), [
+    ("http://localhost:1/", 7_500), ("http://127.0.0.9/", 7_500), ("http://[::1]/", 7_500),
+    ("http://0.0.0.0:8090/data", 7_500),  # what a server says that listens everywhere
+    ("http://192.0.2.1/", 500), ("http://localhost.example/", 500),
+])  # fmt: skip
+def test_only_a_server_elsewhere_is_spared(url, requests):
+    assert checked_requests(url, None, uncapped=False) == requests
+    assert checked_requests(url, None, uncapped=True) == 7_500
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (("--patterns", "bounded,fast"), "'fast' is none of sequential, unbounded, bounded, backpressure"),
     (("--url", "ftp://x/"), "'ftp://x/': must start with http:// or https://"),
     (("--hang", "0.6", "--reset", "0.6"), "must be at most 1 together"),
     (("--requests", "0"), "0 is not in the range"),
+    (("--rate", "nan"), "rate must be >= 0.001 and <= 1e+06 a second, got nan"),
+    (("--url", "http://127.0.0.1:1/", "--max-latency", "1s"), "--max-latency is about the simulated server"),
+    (("--url", "http://127.0.0.1:1/", "--seed", "1"), "--seed is about the simulated server, --url takes"),
     (("--json", "same", "--html", "same"), "--json, --markdown and --html name one file twice"),
     (("--json", "no/such/folder.json"), "no/such/folder.json: No such file or directory"),
 ])  # fmt: skip
@@ -197,14 +224,32 @@ async def test_wrong_command_is_exit_2_at_once_and_in_words(arguments, said):
     assert said in " ".join(err.split())
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-async def test_full_disk_is_exit_2_in_words():
+@pytest.mark.skipif(not FULL.exists(), reason=f"there is no {FULL}")
+async def test_full_disk_is_exit_2_in_words(tmp_path):
+    page = tmp_path / "page.html"
     code, out, err = await lab(
-        "compare", "--requests", 10, "--patterns", "bounded", *QUICK, "--json", "/dev/full"
+        "compare", "--requests", 10, "--patterns", "bounded", *QUICK, "--json", FULL, "--html", page
     )
     assert code == 2
     assert re.search(r"^bounded +200: 10 *$", out, re.MULTILINE)  # what was measured is not lost
-    assert "No space left on device" in err
+    assert err.endswith("\nError: /dev/full: No space left on device\n")
+    assert page.read_text().endswith("</html>\n")  # nor is the other file
+
+
+async def test_output_that_cannot_be_written_is_exit_2_in_words_and_the_files_are_kept(tmp_path, full_disk):
+    figures = tmp_path / "figures.json"
+    child = await start(
+        "compare", "--requests", 10, "--patterns", "bounded", *QUICK, "--json", figures, stdout=full_disk
+    )
+    _, err = await asyncio.wait_for(child.communicate(), 60)
+    assert (child.returncode, err.decode().splitlines()[1:]) == (2, [NO_SPACE])
+    assert [each["pattern"] for each in json.loads(figures.read_text())["patterns"]] == ["bounded"]
+
+
+async def test_server_that_cannot_say_where_it_is_is_exit_2_in_words(full_disk):
+    child = await start("serve", "--port", 0, stdout=full_disk)
+    _, err = await asyncio.wait_for(child.communicate(), 60)
+    assert (child.returncode, err.decode().splitlines()) == (2, [NO_SPACE])
 
 
 async def test_ctrl_c_is_exit_130_and_keeps_what_was_done(tmp_path):

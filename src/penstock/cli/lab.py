@@ -4,11 +4,12 @@ import asyncio
 import ipaddress
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from penstock.cli.durations import DURATION
 from penstock.cli.event_loop import run
@@ -130,9 +131,13 @@ def behaviour_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def checked_behaviour(settings: dict[str, Any]) -> Behaviour:
+Kind = TypeVar("Kind")
+
+
+def checked(kind: Callable[..., Kind], **settings: Any) -> Kind:
+    """A Behaviour or Settings of what was told on the command line."""
     try:
-        return Behaviour(**settings)
+        return kind(**settings)
     except PenstockError as error:
         raise click.UsageError(str(error)) from None
 
@@ -167,12 +172,12 @@ def serve(host: str, port: int, **settings: Any) -> None:
     arrivals give the same answers. / tells its figures, /metrics tells them to Prometheus.
 
     Exit code: 0 after Ctrl-C or SIGTERM, once answers under way are given; 1 when it cannot listen; 2 when
-    the command was wrong.
+    the command was wrong or standard output cannot be written.
     """
     from penstock.services.lab.app import serve as serve_lab
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    behaviour = checked_behaviour(settings)
+    behaviour = checked(Behaviour, **settings)
     try:
         run(serve_lab(behaviour, Config(host=host, port=port), announce))
     except PenstockError as error:
@@ -181,11 +186,12 @@ def serve(host: str, port: int, **settings: Any) -> None:
 
 def announce(url: str) -> None:
     """The lines that a person wants to see first."""
-    click.echo(name_and_version())
-    click.echo(f"  answers  {url}/data")
-    click.echo(f"  figures  {url}/")
-    click.echo(f"  try      {program()} lab compare --url {url}/data")
-    click.echo("Ctrl-C stops it.")
+    with writing_to("standard output"):
+        click.echo(name_and_version())
+        click.echo(f"  answers  {url}/data")
+        click.echo(f"  figures  {url}/")
+        click.echo(f"  try      {program()} lab compare --url {url}/data")
+        click.echo("Ctrl-C stops it.")
 
 
 PATTERN_NAMES = ("sequential", "unbounded", "bounded", "backpressure", "pipeline", "rate-limited")
@@ -228,11 +234,11 @@ def pattern_names(ctx: click.Context, param: click.Parameter, text: str) -> tupl
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1e6, min_open=True),
+    type=click.FloatRange(0.001, 1e6),
     default=500.0,
     show_default=True,
     metavar="N",
-    help="Requests a second of rate-limited.",
+    help="Requests a second of rate-limited. It does not find out what the server bears, you tell it.",
 )
 @click.option(
     "--patterns",
@@ -288,7 +294,8 @@ def compare(
     needs the longest, although the server is quicker for whoever asks less often.
 
     Exit code: 0 when every pattern was measured, whatever its errors; 1 when one could not be; 2 when the
-    command was wrong or a file cannot be written; 130 after Ctrl-C (the files then hold what was done).
+    command was wrong, or a file or standard output cannot be written; 130 after Ctrl-C (the files then hold
+    what was done).
     """
     from penstock.services.lab.comparison import Comparison
     from penstock.services.lab.patterns import Settings
@@ -296,10 +303,12 @@ def compare(
 
     refuse_file_named_twice("--json, --markdown and --html", json_path, markdown_path, html_path)
     most = checked_requests(url, requests, uncapped)
-    settings = Settings(
-        url=url or "", requests=most, workers=workers, rate=rate, timeout=timeout, engine=engine
+    settings = checked(
+        Settings, url=url or "", requests=most, workers=workers, rate=rate, timeout=timeout, engine=engine
     )
-    comparison = Comparison(settings, None if url else checked_behaviour(behaviour))
+    if url:
+        refuse_behaviour(behaviour)
+    comparison = Comparison(settings, None if url else checked(Behaviour, **behaviour))
     with ExitStack() as files:
         reports = [
             (opened_for_writing(files, path), write)
@@ -327,8 +336,18 @@ def compared(comparison: "Comparison", patterns: Sequence[str], screen: "Screen"
     except PenstockError as error:
         raise click.ClickException(str(error)) from None
     finally:
-        screen.conclude(comparison, interrupted=interrupted)
+        with writing_to("standard output"):
+            screen.conclude(comparison, interrupted=interrupted)
     return not interrupted
+
+
+def refuse_behaviour(names: Iterable[str]) -> None:
+    """Says that a server of the user's does not behave as these options tell it, if one was given."""
+    ctx = click.get_current_context()
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is about the simulated server, --url takes its place.")
 
 
 def checked_requests(url: str | None, requests: int | None, uncapped: bool) -> int:
@@ -356,9 +375,10 @@ def is_here(request: "Request") -> bool:
     if request.host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(request.host).is_loopback
+        address = ipaddress.ip_address(request.host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def opened_for_writing(files: ExitStack, path: str) -> IO[bytes]:
@@ -389,9 +409,22 @@ Report = Callable[["Comparison"], bytes]
 
 
 def write_reports(comparison: "Comparison", reports: Sequence[tuple[IO[bytes], Report]]) -> None:
-    for file, report in reports:
-        try:
-            file.write(report(comparison))
-            file.flush()
-        except OSError as error:
-            raise cannot_go_on(f"{file.name}: {error.strerror}") from None
+    """Writes each of the files; also the others where one cannot be written."""
+    with ExitStack() as each:
+        for file, report in reversed(reports):
+            each.callback(write_report, file, report, comparison)
+
+
+def write_report(file: IO[bytes], report: Report, comparison: "Comparison") -> None:
+    with writing_to(file.name):
+        file.write(report(comparison))
+        file.flush()
+
+
+@contextmanager
+def writing_to(name: str) -> Iterator[None]:
+    """Says in words that something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_go_on(f"{name}: {error.strerror}") from None

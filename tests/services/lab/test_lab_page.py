@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from penstock.services.lab.comparison import Comparison
@@ -12,7 +13,7 @@ from penstock.services.lab.config import Behaviour
 from penstock.services.lab.measured import Cost, Latencies, Measured, Request, Slice
 from penstock.services.lab.page import page
 from penstock.services.lab.patterns import PATTERNS, Settings
-from penstock.services.lab.table import markdown, notes, table
+from penstock.services.lab.table import counted, markdown, notes, table
 
 
 def measured(pattern, scale=1.0, outcomes=None):
@@ -75,6 +76,38 @@ def test_notes_say_what_the_figures_stand_on(comparison):
         assert word in said
     comparison.behaviour = None
     assert notes(comparison)[-1] == "The server was yours."
+
+
+def test_notes_say_what_errors_nobody_can_avoid_and_who_was_told_a_rate(comparison):
+    said = " ".join(notes(comparison))
+    assert "1 % of the requests fail in any case, more with over 10 in flight." in said
+    assert "Rate-limited was told its rate; backpressure finds out" in said
+    comparison.behaviour = Behaviour(error_rate=0.0, overload=0)
+    comparison.measured = comparison.measured[:5]
+    assert notes(comparison)[-1] == "0 % of the requests fail in any case."
+
+
+@pytest.mark.parametrize("overload", [0, 10, 1_000_000])
+def test_notes_are_lines_of_80_characters(comparison, overload):
+    comparison.behaviour = Behaviour(error_rate=0.123456, overload=overload)
+    assert max(map(len, notes(comparison))) <= 80
+
+
+def test_where_nothing_was_answered_there_is_no_latency(comparison):
+    none = Latencies(mean=0, p50=0, p90=0, p99=0, p999=0, max=0)
+    dead = structs.replace(measured("bounded"), good=0, latency=none, service=none, percentiles=[])
+    comparison.measured = [dead]
+    cells = [[cell.strip() for cell in row.split("|")] for row in markdown(comparison).splitlines()[:3]]
+    row = dict(zip(cells[0], cells[2], strict=True))
+    assert {row[name] for name in ("mean, ms", "p50, ms", "p99, ms", "p99.9, ms", "server, p99 ms")} == {"-"}
+    assert "backpressure" not in page(comparison)
+
+
+def test_rare_ones_of_many_outcomes_are_counted_together(comparison):
+    odd = measured("bounded", outcomes={str(status): status for status in range(200, 300)})
+    assert counted(odd).startswith("299: 299, 298: 298, ")
+    assert counted(odd).endswith(f"289: 289, 89 others: {sum(range(200, 289)):,}")
+    assert counted(measured("bounded", outcomes={"200": 1, "503": 2})) == "503: 2, 200: 1"
 
 
 def test_json_holds_settings_server_machine_and_every_pattern(comparison):

@@ -28,7 +28,7 @@ def test_requests_are_read(head, read):
     (b"GET  /data HTTP/1.1" + HOST, 400, "request line"),
     (b"GET /data HTTP/2.0" + HOST, 400, "request line"),
     (b"GET /da\x00ta HTTP/1.1" + HOST, 400, "request line"),
-    (b"GET /" + b"x" * 8192 + b" HTTP/1.1" + HOST, 400, "request line"),
+    (b"GET /" + b"x" * 8192 + b" HTTP/1.1" + HOST, 414, "the target must be at most 8192 bytes, got 8193"),
     (b"\x16\x03\x01\x02\x00", 400, "request line"),
     (b"GET / HTTP/1.1", 400, "there must be one Host header"),
     (b"GET / HTTP/1.1" + HOST + HOST, 400, "there must be one Host header"),

@@ -74,7 +74,7 @@ class Config:
         host: address.
         port: 0 for a free one.
         max_connections: open at once; more are closed at once.
-        idle_timeout: seconds for which a connection may be silent, between requests or within one.
+        idle_timeout: seconds within which the next whole request has to come, and an answer has to be taken.
         drain_timeout: seconds that answers under way get at the end.
     """
 

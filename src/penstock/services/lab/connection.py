@@ -14,12 +14,14 @@ from penstock.services.lab.request_head import MAX_HEAD, BadRequest, Head
 
 if TYPE_CHECKING:
     from penstock.services.lab.site import Site
+    from penstock.timer import Handle
 
 __all__ = ["Connection"]
 
 AT_ONCE = 65_536  # bytes read at once; asyncio would make room for 256 KiB each time
 MAX_WAITING = 65_536  # bytes that a client may send ahead
 WRITE_BUFFER = 65_536
+AT_A_TURN = 16  # requests that are read before other connections have their turn
 RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # linger for no time
 
 
@@ -40,9 +42,11 @@ class Connection(asyncio.Protocol):
         self._asked: Head | None = None  # of the request whose body is still to come
         self._to_skip = 0  # bytes of that body
         self._head: Head | None = None  # of the request in progress
+        self._awaited: Handle | None = None  # what will come of it
         self._stuck = False
+        self._resting = False  # until the others have had their turn
         self._last = False  # nothing more will come
-        self.active_at = 0  # ns, when something was last read or written
+        self.active_at = 0  # ns, when a whole request was last read, or an answer written
 
     @property
     def is_busy(self) -> bool:
@@ -64,7 +68,6 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """A client has sent something, of any length."""
         self._received += data
-        self.active_at = self._site.clock()
         self._read_on()
         if len(self._received) > MAX_WAITING and self._transport is not None:
             self._transport.pause_reading()
@@ -72,11 +75,13 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client sends nothing more; whether to stay open for it, as it may still listen."""
         self._last = True
-        return self.is_busy
+        return self._must_wait
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is no more."""
         self._transport = None
+        if self._awaited is not None:
+            self._awaited.cancel()
         self._site.dismiss(self)
 
     def pause_writing(self) -> None:
@@ -89,6 +94,10 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     # What the site calls
+
+    def wait_for(self, handle: "Handle") -> None:
+        """Keeps what will come of the request in progress, which ends when the client goes away."""
+        self._awaited = handle
 
     def answer(self, response: bytes) -> None:
         """Writes the answer of the request in progress, and goes on to the next."""
@@ -109,17 +118,33 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
+    @property
+    def _must_wait(self) -> bool:
+        return self.is_busy or self._stuck or self._resting
+
     def _go_on(self) -> None:
         self._read_on()
-        if self._transport is not None and len(self._received) <= MAX_WAITING:
+        if self._last and not self._must_wait:
+            self._close()  # all that came was answered, but for a piece of a request
+        elif self._transport is not None and len(self._received) <= MAX_WAITING:
             self._transport.resume_reading()
 
     def _read_on(self) -> None:
-        while self._received and not self.is_busy and not self._stuck and self._transport is not None:
+        left = AT_A_TURN
+        while self._received and not self._must_wait and self._transport is not None:
+            if not left:
+                self._resting = True
+                self._site.soon(self._have_rested)
+                return
+            left -= 1
             if self._asked is not None:
                 self._skip_body(self._asked)
             elif not self._take_head():
                 return
+
+    def _have_rested(self) -> None:
+        self._resting = False
+        self._go_on()
 
     def _take_head(self) -> bool:
         """Takes the next request from what was received; False when it is not all there."""
@@ -153,6 +178,7 @@ class Connection(asyncio.Protocol):
     def _start(self, head: Head) -> None:
         """The request is here as a whole."""
         self._head = head
+        self.active_at = self._site.clock()
         response = self._site.ask(self, head)
         if response is not None:
             self._write(response)
@@ -163,11 +189,16 @@ class Connection(asyncio.Protocol):
             return
         self.active_at = self._site.clock()
         self._transport.write(response)
-        if not head.keep_alive or (self._last and not self._received):
-            self._transport.close()
+        if not head.keep_alive:
+            self._close()
 
     def _refuse(self, error: BadRequest) -> None:
         assert self._transport is not None
-        self._received.clear()
         self._transport.write(self._site.refusal(error))
-        self._transport.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Ends the connection once everything is written; what was sent ahead gets no answer."""
+        self._received.clear()
+        if self._transport is not None:
+            self._transport.close()

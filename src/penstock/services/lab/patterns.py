@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.errors import InvalidValue
 from penstock.fanout import (
     AimdLimit,
     backpressure,
@@ -20,6 +21,8 @@ from penstock.ratelimit import TokenBucket
 
 __all__ = ["PATTERNS", "Pattern", "Settings", "is_good"]
 
+MOST_REQUESTS, MOST_WORKERS = 1_000_000, 10_000
+LEAST_RATE, MOST_RATE = 0.001, 1e6
 MOST_AT_ONCE = 1_000  # that backpressure may find out to be right
 BURST = 0.02  # seconds of the rate that may start at once
 
@@ -30,11 +33,14 @@ class Settings:
 
     Attributes:
         url: what is requested.
-        requests: how often.
-        workers: requests in progress at once, where a pattern has a fixed bound.
-        rate: requests a second, where a pattern has one.
+        requests: how often, 1 to 1,000,000.
+        workers: requests in progress at once, where a pattern has a fixed bound; 1 to 10,000.
+        rate: requests a second, where a pattern has one; 0.001 to 1e6.
         timeout: seconds for a request.
         engine: that makes them.
+
+    Raises:
+        ValueError: a number is out of its range.
     """
 
     url: str = ""
@@ -43,6 +49,13 @@ class Settings:
     rate: float = 500.0
     timeout: float = 30.0
     engine: EngineName = "auto"
+
+    def __post_init__(self) -> None:
+        for name, most in (("requests", MOST_REQUESTS), ("workers", MOST_WORKERS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise InvalidValue(f"{name} must be >= 1 and <= {most}, got {getattr(self, name)}")
+        if not LEAST_RATE <= self.rate <= MOST_RATE:
+            raise InvalidValue(f"rate must be >= {LEAST_RATE} and <= {MOST_RATE:g} a second, got {self.rate}")
 
 
 Fetch = Callable[[int], Awaitable[Exchange]]
@@ -80,10 +93,9 @@ def start_backpressure(fetch: Fetch, numbers: Iterable[int], settings: Settings)
     law = AimdLimit(
         initial=settings.workers,
         maximum=max(MOST_AT_ONCE, settings.workers),
-        backoff=0.7,
-        tolerance=5.0,  # the server is slower for whoever asks faster, also far below its limit
-        failure_share=0.05,  # and 1 % fail whatever one does
-        memory=2.0,
+        backoff=0.5,  # as TCP does
+        tolerance=3.0,  # the server is slower for whoever asks faster, also far below its limit
+        memory=2.0,  # a client at rest has seen a latency that this server gives to no busy one
     )
     return backpressure(fetch, numbers, law=law, failed=lambda exchange: not is_good(exchange))
 

@@ -15,7 +15,9 @@ MAX_BODY = 65_536
 
 MAX_HEADERS = 100
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}) ([!-~]{1,8192}) HTTP/1\.([01])")
+MAX_TARGET = 8_192
+
+REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}) ([!-~]+) HTTP/1\.([01])")
 HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
 LENGTH = re.compile(rb"[0-9]{1,10}")
 
@@ -55,6 +57,8 @@ def read_head(head: bytes) -> Head:
     request = REQUEST_LINE.fullmatch(first)
     if request is None:
         raise BadRequest("the request line must be METHOD TARGET HTTP/1.1")
+    if len(request[2]) > MAX_TARGET:
+        raise BadRequest(f"the target must be at most {MAX_TARGET} bytes, got {len(request[2])}", 414)
     if len(lines) > MAX_HEADERS:
         raise BadRequest(f"there must be at most {MAX_HEADERS} headers, got {len(lines)}", 431)
     headers = headers_of(lines)

@@ -1,5 +1,6 @@
 """Where requests of all connections meet the one state of the simulated server."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -76,7 +77,7 @@ class Site:
         self._connections.discard(connection)
 
     def sweep(self) -> None:
-        """Ends the connections that have been silent for too long."""
+        """Ends the connections that have brought no whole request for too long."""
         since = self.clock() - round(self._config.idle_timeout * NANOSECONDS)
         for connection in list(self._connections):
             if connection.active_at < since and not connection.is_busy:
@@ -91,6 +92,10 @@ class Site:
         """Ends all connections at once."""
         for connection in list(self._connections):
             connection.abort()
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back when the other connections have had their turn."""
+        self._timer.call_at(self.clock(), callback)
 
     # Requests
 
@@ -128,17 +133,18 @@ class Site:
         answer = self.state.arrive()
         if answer.fate == "hang":
             patience = self.clock() + round(self._config.idle_timeout * NANOSECONDS)
-            self._timer.call_at(patience, connection.abort)
+            connection.wait_for(self._timer.call_at(patience, connection.abort))
             return None
         due = connection.active_at + answer.delay_ns  # from when the request was read
         if answer.fate == "reset":
-            self._timer.call_at(due, connection.reset)
+            connection.wait_for(self._timer.call_at(due, connection.reset))
             return None
         response = self._response(answer, to)
         if not answer.delay_ns:
             self._answers += 1
             return response
-        self._timer.call_at(due, partial(self._give, connection, response, due, answer.delay_ns))
+        give = partial(self._give, connection, response, due, answer.delay_ns)
+        connection.wait_for(self._timer.call_at(due, give))
         return None
 
     def _give(self, connection: Connection, response: bytes, due: int, delay: int) -> None:

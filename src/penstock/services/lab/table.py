@@ -12,15 +12,16 @@ from penstock.services.lab.measured import Measured
 __all__ = ["COLUMNS", "MORE_COLUMNS", "Column", "counted", "markdown", "notes", "table"]
 
 MIB = 1024 * 1024
+MOST_OUTCOMES = 12  # told one by one
 
 Column = tuple[str, str, Callable[[Measured], str]]
 
 COLUMNS: Sequence[Column] = (
     ("time", "s", lambda one: f"{one.seconds:.2f}"),
     ("good", "1/s", lambda one: f"{one.goodput:,.0f}"),
-    ("mean", "ms", lambda one: in_digits(one.latency.mean)),
-    ("p50", "ms", lambda one: in_digits(one.latency.p50)),
-    ("p99", "ms", lambda one: in_digits(one.latency.p99)),
+    ("mean", "ms", lambda one: of_answers(one, one.latency.mean)),
+    ("p50", "ms", lambda one: of_answers(one, one.latency.p50)),
+    ("p99", "ms", lambda one: of_answers(one, one.latency.p99)),
     ("errors", "%", lambda one: f"{100 * one.errors / max(one.requests, 1):.1f}"),
     ("at once", "most", lambda one: f"{one.peak_in_flight:,}"),
     ("memory", "MiB", lambda one: f"{one.cost.peak_rss / MIB:,.0f}"),
@@ -29,14 +30,19 @@ COLUMNS: Sequence[Column] = (
 """What the first table shows of a pattern."""
 
 MORE_COLUMNS: Sequence[Column] = (
-    ("p99.9", "ms", lambda one: in_digits(one.latency.p999)),
-    ("server", "p99 ms", lambda one: in_digits(one.service.p99)),
+    ("p99.9", "ms", lambda one: of_answers(one, one.latency.p999)),
+    ("server", "p99 ms", lambda one: of_answers(one, one.service.p99)),
     ("at once", "mean", lambda one: f"{one.mean_in_flight:,.1f}"),
     ("blocks", "most", lambda one: f"{one.cost.peak_blocks:,}"),
     ("gc runs", "", lambda one: f"{sum(one.cost.collections):,}"),
     ("gc", "ms", lambda one: in_digits(one.cost.collecting * 1000)),
 )
 """What the second one shows."""
+
+
+def of_answers(one: Measured, milliseconds: float) -> str:
+    """A latency; a dash when nothing was answered."""
+    return in_digits(milliseconds) if one.latency.max else "-"
 
 
 def in_digits(value: float) -> str:
@@ -98,8 +104,12 @@ def markdown(comparison: Comparison) -> str:
 
 
 def counted(one: Measured) -> str:
-    """Outcomes and how many there were of each."""
-    return ", ".join(f"{name}: {count:,}" for name, count in one.outcomes.items()) or "none"
+    """Outcomes and how many there were of each, the most first; the rare ones of many together."""
+    counts = sorted(one.outcomes.items(), key=lambda outcome: -outcome[1])
+    if len(counts) > MOST_OUTCOMES:
+        rare = counts[MOST_OUTCOMES - 1 :]
+        counts[MOST_OUTCOMES - 1 :] = [(f"{len(rare)} others", sum(count for _, count in rare))]
+    return ", ".join(f"{name}: {count:,}" for name, count in counts) or "none"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -119,4 +129,8 @@ def notes(comparison: Comparison) -> list[str]:
     if behaviour.full_rate:
         lines.append(f"Answers take that long from {behaviour.full_rate:,g} requests/s on and less below:")
         lines.append("a client that asks slowly meets a server that is quick.")
+    more = f", more with over {behaviour.overload:,} in flight" if behaviour.overload else ""
+    lines.append(f"{100 * behaviour.error_rate:.3g} % of the requests fail in any case{more}.")
+    if any(one.pattern == "rate-limited" for one in comparison.measured):
+        lines.append("Rate-limited was told its rate; backpressure finds out what the server bears.")
     return lines
