@@ -16,7 +16,7 @@ import random
 import socket
 import struct
 import tarfile
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import parse_qs, urlsplit
@@ -48,16 +48,13 @@ class TrapSite:
 
     Attributes:
         asked: every request, in the order in which they came.
-        most_in_progress: requests of a host that were in progress at once, at most.
         held: set to let the answers to /held go.
     """
 
     def __init__(self, pages=None):
         self.pages = dict(pages or {})
         self.asked = []
-        self.most_in_progress = defaultdict(int)
         self.held = asyncio.Event()
-        self._in_progress = Counter()
         self._handlers = set()
         self._dice = random.Random(7)
 
@@ -104,13 +101,8 @@ class TrapSite:
         method, target, _ = head.partition("\r\n")[0].split(" ")
         headers = dict(line.partition(": ")[::2] for line in head.lower().split("\r\n")[1:])
         self.asked.append(Asked(host, target, monotonic(), headers.get("user-agent", ""), method))
-        self._in_progress[host] += 1
-        self.most_in_progress[host] = max(self.most_in_progress[host], self._in_progress[host])
-        try:
-            keep = await self._respond(host, method, target, writer)
-            await writer.drain()
-        finally:
-            self._in_progress[host] -= 1
+        keep = await self._respond(host, method, target, writer)
+        await writer.drain()
         return keep and headers.get("connection") != "close"
 
     async def _respond(self, host, method, target, writer):

@@ -1,10 +1,8 @@
 """`penstock limit`: every request of a file, no faster than a limit."""
 
-import re
 import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack, aclosing, nullcontext
-from fractions import Fraction
 from math import ceil
 from typing import Any
 
@@ -14,6 +12,7 @@ from rich.text import Text
 
 from penstock.cli.durations import DURATION
 from penstock.cli.program import INTERRUPTED
+from penstock.cli.rates import request_rate
 from penstock.cli.results import (
     cannot_go_on,
     drawn,
@@ -26,7 +25,6 @@ from penstock.cli.results import (
     sinks_of,
 )
 from penstock.errors import PenstockError
-from penstock.ratelimit import Quota
 from penstock.services.caller.flow import Flow
 from penstock.services.caller.pace import Pace
 from penstock.services.caller.report import CsvReport, JsonReport
@@ -36,22 +34,6 @@ from penstock.services.caller.screen import Screen
 from penstock.services.caller.summary import Summary
 
 __all__ = ["command"]
-
-RATE = re.compile(r"\s*(\d{1,10}(?:\.\d{1,9})?|\.\d{1,9})\s*(?:/([^;]+))?", re.ASCII)
-
-
-def request_rate(text: str) -> float:
-    """Requests a second: `5`, `0.5`, `5/s`, `100/minute`."""
-    found = RATE.fullmatch(text)
-    try:
-        if found is None:
-            raise ValueError
-        rate = Fraction(found[1]) * (1 if found[2] is None else Quota.parse(f"1/{found[2]}").rate)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no rate such as 5, 0.5, 5/s or 100/minute") from None
-    if not rate:
-        raise click.BadParameter(f"a rate must be > 0, got {text!r}")
-    return float(rate)
 
 
 def headers_of(ctx: click.Context, param: click.Parameter, lines: tuple[str, ...]) -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol, cast
 import click
 
 from penstock.cli.durations import DURATION
-from penstock.cli.limit import request_rate
 from penstock.cli.program import INTERRUPTED, program
+from penstock.cli.rates import request_rate
 from penstock.cli.results import cannot_go_on, drawn, opened, ran_to_its_end, refuse_file_named_twice
 from penstock.errors import PenstockError
 from penstock.probing.engine import ENGINES
@@ -25,7 +25,7 @@ from penstock.services.line_reader import read_lines
 from penstock.services.printable import printable
 from penstock.services.scraper.config import ScrapeSettings
 from penstock.services.scraper.log import JsonLog
-from penstock.services.scraper.metrics import Metrics, TextFile
+from penstock.services.scraper.metrics import Metrics
 from penstock.services.scraper.model import CrawlEvent, Page, Progress, Sink, Start
 from penstock.services.scraper.report import CsvReport, JsonReport, NdjsonReport, SqliteReport
 from penstock.services.scraper.screen import Screen
@@ -40,6 +40,7 @@ EXIT_FAILED = 1
 TERMINATED = 128 + signal.SIGTERM
 MAX_LINE_BYTES = 4 * MAX_URL
 METRICS_INTERVAL = 5.0
+MAX_SIZE = 1 << 50
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmg]?)i?b?", re.ASCII | re.IGNORECASE)
 
@@ -48,7 +49,7 @@ def size_bytes(text: str) -> int:
     """Bytes: `500000`, `500K`, `5M`, `1.5GiB`; a K is 1,024."""
     found = SIZE.fullmatch(text.strip())
     size = 0 if found is None else int(float(found[1]) * UNITS[found[2].lower()])
-    if size < 1:
+    if not 1 <= size <= MAX_SIZE:
         raise click.BadParameter(f"{text!r} is no size such as 500K, 5M or 1G")
     return size
 
@@ -73,6 +74,20 @@ def pairs(separator: str, example: str) -> Callable[[click.Context, click.Parame
     return cut
 
 
+MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
+
+
+def media_types(ctx: click.Context, param: click.Parameter, text: str | None) -> frozenset[str] | None:
+    """Content types, with a comma between them."""
+    if text is None:
+        return None
+    types = frozenset(part.strip().lower() for part in text.split(","))
+    for each in sorted(types):
+        if not MEDIA_TYPE.fullmatch(each):
+            raise click.BadParameter(f"{each!r} is no content type such as text/html")
+    return types
+
+
 EXAMPLES = """\b
 Examples:
   penstock scrape https://example.com --depth 2 --csv pages.csv
@@ -95,6 +110,7 @@ Exit codes:
 """
 
 FILE = click.Path(dir_okay=False)
+FILE_OR_STDOUT = click.Path(dir_okay=False, allow_dash=True)
 
 
 def number(least: int, most: int | None = None) -> click.IntRange:
@@ -232,7 +248,7 @@ def number(least: int, most: int | None = None) -> click.IntRange:
     metavar="TIME",
     help="A longer Crawl-delay of a robots.txt counts as this.",
 )
-@click.option("--follow-nofollow", is_flag=True, help="Follow the links of pages that are marked nofollow.")
+@click.option("--follow-nofollow", is_flag=True, help="Follow links that are marked nofollow too.")
 @click.option(
     "--allow-private",
     is_flag=True,
@@ -245,6 +261,13 @@ def number(least: int, most: int | None = None) -> click.IntRange:
     show_default=True,
     metavar="SIZE",
     help="Of one page, compressed and decompressed; the rest is not read.",
+)
+@click.option(
+    "--types",
+    callback=media_types,
+    metavar="T,...",
+    help="Content types that are read for links and texts, as HTML; of others the head alone is.  [default: "
+    "text/html,application/xhtml+xml]",
 )
 @click.option("--max-bytes", type=size_bytes, metavar="SIZE", help="Of all pages together.")
 @click.option("--sort-query", is_flag=True, help="Take ?b=2&a=1 for the same page as ?a=1&b=2.")
@@ -273,12 +296,23 @@ def number(least: int, most: int | None = None) -> click.IntRange:
     show_default=True,
     help="What to do with pages that were in flight when an earlier run was killed.",
 )
-@click.option("--csv", "csv_path", type=FILE, metavar="F", help="Write a CSV row per page.")
 @click.option(
-    "--json", "json_path", type=FILE, metavar="F", help="Write a JSON object per page, in an array."
+    "--csv",
+    "csv_path",
+    type=FILE_OR_STDOUT,
+    metavar="F",
+    help="Write a CSV row per page. - is standard output, here and for --json and --ndjson; all else is then "
+    "shown on standard error, without a line per page.",
 )
 @click.option(
-    "--ndjson", "ndjson_path", type=FILE, metavar="F", help="Write a JSON object per page, one a line."
+    "--json", "json_path", type=FILE_OR_STDOUT, metavar="F", help="Write a JSON object per page, in an array."
+)
+@click.option(
+    "--ndjson",
+    "ndjson_path",
+    type=FILE_OR_STDOUT,
+    metavar="F",
+    help="Write a JSON object per page, one a line.",
 )
 @click.option("--sqlite", "sqlite_path", type=FILE, metavar="F", help="Write a table of pages.")
 @click.option(
@@ -327,12 +361,12 @@ def command(
         *(None if path == "-" else path for path in (urls_file, log_path)),
         *(state, csv_path, json_path, ndjson_path, sqlite_path, metrics_path),
     )
-    run = Run(settings_of(**options), state, quiet=quiet)
     reports = (csv_path, json_path, ndjson_path, sqlite_path)
+    run = Run(settings_of(**options), state, quiet=quiet, gives_rows="-" in reports[:3])
 
     def work(files: ExitStack) -> Coroutine[Any, Any, None]:
         run.log = None if log_path is None else opened_log(files, log_path)
-        run.metrics_file = None if metrics_path is None else TextFile(metrics_path)
+        run.metrics_path = metrics_path
         run.reports = reports_of(files, *reports, names=run.settings.selectors)
         return run.scrape(starts(urls, None if urls_file is None else opened(files, urls_file)))
 
@@ -353,6 +387,7 @@ def settings_of(
     follow_nofollow: bool,
     keep_tracking: bool,
     user_agent: str | None,
+    types: frozenset[str] | None,
     **others: Any,
 ) -> ScrapeSettings:
     """The settings that the options mean.
@@ -367,7 +402,7 @@ def settings_of(
         raise cannot_go_on(f"{error}.") from None
     if len(dict(selectors)) < len(selectors):
         raise click.UsageError("--select gives two selectors one name; give each its own.")
-    introduction: dict[str, Any] = {} if user_agent is None else {"user_agent": user_agent}
+    given: dict[str, Any] = {"user_agent": user_agent, "types": types}
     try:
         return ScrapeSettings(
             domains=tuple(name.strip() for part in domains for name in part.split(",") if name.strip()),
@@ -375,7 +410,7 @@ def settings_of(
             obey_robots=not ignore_robots,
             obey_nofollow=not follow_nofollow,
             drop_tracking=not keep_tracking,
-            **introduction,
+            **{name: value for name, value in given.items() if value is not None},
             **others,
         )
     except PenstockError as error:
@@ -400,14 +435,19 @@ def reports_of(
     """The files that the options name, opened on the stack."""
     reports: list[Report] = []
     if csv_path is not None:
-        reports.append(files.enter_context(CsvReport(csv_path, names)))
+        reports.append(files.enter_context(CsvReport(file_of(csv_path), names)))
     if json_path is not None:
-        reports.append(files.enter_context(JsonReport(json_path)))
+        reports.append(files.enter_context(JsonReport(file_of(json_path))))
     if ndjson_path is not None:
-        reports.append(files.enter_context(NdjsonReport(ndjson_path)))
+        reports.append(files.enter_context(NdjsonReport(file_of(ndjson_path))))
     if sqlite_path is not None:
         reports.append(files.enter_context(SqliteReport(sqlite_path)))
     return reports
+
+
+def file_of(path: str) -> str | int:
+    """What a report opens: the file, or for `-` standard output, which it may close."""
+    return os.dup(1) if path == "-" else path
 
 
 def opened_log(files: ExitStack, path: str) -> JsonLog:
@@ -433,10 +473,11 @@ class Run:
         settings: of the crawl.
         state: the file to go on from.
         quiet: whether to show no line for a page.
+        gives_rows: whether standard output is for the rows alone.
         summary: what was counted.
         reports: files of rows.
         log: of events.
-        metrics_file: of counters.
+        metrics_path: file of counters.
         ended_by: the signal that ended it, None for none.
         seconds: that it took.
         crawler: once it is there.
@@ -445,17 +486,18 @@ class Run:
     settings: ScrapeSettings
     state: str | None
     quiet: bool
+    gives_rows: bool = False
     summary: Summary = field(default_factory=Summary)
     reports: Sequence[Report] = ()
     log: JsonLog | None = None
-    metrics_file: TextFile | None = None
+    metrics_path: str | None = None
     ended_by: signal.Signals | None = None
     seconds: float = 0.0
     crawler: "Crawler | None" = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.progress)
-        self.screen = Screen(self.progress, is_quiet=self.quiet)
+        self.screen = Screen(self.progress, is_quiet=self.quiet or self.gives_rows, to_stderr=self.gives_rows)
 
     def progress(self) -> Progress:
         """How the crawl stands."""
@@ -536,26 +578,28 @@ class Run:
     @asynccontextmanager
     async def metrics_written(self) -> AsyncGenerator[None, None]:
         """Keeps the file of counters fresh, and whole at the end."""
-        file = self.metrics_file
-        if file is None:
+        path = self.metrics_path
+        if path is None:
             yield
             return
-        file.write(self.metrics.text())  # now, and not in five seconds, it shows whether it can be written
-        writing = asyncio.create_task(self.keep_writing(file))
+        self.metrics.exposition().write(
+            path
+        )  # now, and not in five seconds, it shows whether it can be written
+        writing = asyncio.create_task(self.keep_writing(path))
         try:
             yield
         finally:
             writing.cancel()
             with suppress(asyncio.CancelledError):
                 await writing
-            file.write(self.metrics.text())
+            self.metrics.exposition().write(path)
 
-    async def keep_writing(self, file: TextFile) -> None:
+    async def keep_writing(self, path: str) -> None:
         """Writes the counters now and then; a full disk may have room again at the end."""
         while True:
             await asyncio.sleep(METRICS_INTERVAL)
             with suppress(OSError):
-                file.write(self.metrics.text())
+                self.metrics.exposition().write(path)
 
     def conclude(self) -> NoReturn:
         """Prints the summary and ends the command."""

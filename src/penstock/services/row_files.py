@@ -29,11 +29,11 @@ class Naming:
     """Gives the errors of a file its name, which those of writing lack.
 
     Args:
-        name: of the file.
+        path: of the file; an int is a descriptor of standard output.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, path: str | Path | int) -> None:
+        self._name = "standard output" if isinstance(path, int) else str(path)
 
     def __enter__(self) -> None:
         pass
@@ -49,7 +49,7 @@ class CsvRows(Generic[Result]):
     """Writes a head and a row for each result.
 
     Args:
-        path: created, or emptied.
+        path: created, or emptied; an int is a descriptor of standard output.
         columns: their names.
         cells: what a result has in each of them.
 
@@ -61,7 +61,7 @@ class CsvRows(Generic[Result]):
         self, path: str | Path | int, columns: Sequence[str], cells: Callable[[Result], Sequence[object]]
     ) -> None:
         self._cells = cells
-        self._naming = Naming(str(path))
+        self._naming = Naming(path)
         with self._naming, ExitStack() as on_failure:
             self._file = on_failure.enter_context(open(path, "w", encoding="utf-8", newline=""))
             self._rows = csv.writer(self._file, lineterminator="\n")
@@ -92,7 +92,7 @@ class JsonRows(Generic[Result]):
     (a pipe), the bracket comes at the end.
 
     Args:
-        path: created, or emptied.
+        path: created, or emptied; an int is a descriptor of standard output.
         members: what the object of a result holds.
 
     Raises:
@@ -104,7 +104,7 @@ class JsonRows(Generic[Result]):
     def __init__(self, path: str | Path | int, members: Callable[[Result], Mapping[str, object]]) -> None:
         self._members = members
         self._separator = b"\n"
-        self._naming = Naming(str(path))
+        self._naming = Naming(path)
         with self._naming, ExitStack() as on_failure:
             self._file = on_failure.enter_context(open(path, "wb"))
             self._seekable = self._file.seekable()

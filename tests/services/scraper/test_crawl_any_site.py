@@ -7,13 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 HOSTS = ["http://e.com", "http://f.com"]
-URLS = [f"{host}{path}" for host in HOSTS for path in ("/", "/a", "/b", "/c?x=1", "/private/d")]
+URLS = [f"{host}{path}" for host in HOSTS for path in ("/", "/a", "/b", "/c?x=1", "/private/d", "/e.pdf")]
 
 one_url = st.sampled_from(URLS)
 links = st.lists(one_url, max_size=4)
-answers = st.one_of(
-    st.builds(lambda found: page(*found), links),
-    st.builds(redirect, one_url),
+failures = st.one_of(
     st.builds(lambda status: Reply("", status), st.sampled_from([404, 410, 429, 500, 503])),
     st.builds(
         lambda wait: Reply("", 503, headers={"Retry-After": str(wait)}), st.sampled_from([0, 7, 500, "soon"])
@@ -25,15 +23,24 @@ answers = st.one_of(
     ),
     st.just(Reply("", latency=100.0)),
 )
+answers = st.one_of(st.builds(lambda found: page(*found), links), st.builds(redirect, one_url), failures)
 replies = st.one_of(answers, st.lists(answers, min_size=1, max_size=3))
 rules = st.one_of(
     st.just(Reply("", 404)),
     st.just(Reply("User-agent: *\nDisallow: /private/", kind="text/plain")),
     st.just(Reply("User-agent: *\nCrawl-delay: 3\nDisallow: /private/", kind="text/plain")),
-    answers,
+    st.just(Reply("".join(f"Sitemap: /{name}.xml\n" for name in "abcdef"), kind="text/plain")),
+    failures,
+)
+maps = st.builds(
+    lambda found, latency: Reply("\n".join(found), kind="text/plain", latency=latency),
+    links,
+    st.sampled_from([0.01, 3.0]),
 )
 sites = st.fixed_dictionaries(
-    dict.fromkeys(URLS, replies) | {f"{host}/robots.txt": rules for host in HOSTS}
+    dict.fromkeys(URLS, replies)
+    | {f"{host}/robots.txt": rules for host in HOSTS}
+    | {f"{host}/{name}.xml": st.one_of(maps, failures) for host in HOSTS for name in "ab"}
 )
 limits = st.fixed_dictionaries(
     {},
@@ -48,6 +55,8 @@ limits = st.fixed_dictionaries(
         "give_up_after": st.integers(1, 4),
         "scope": st.sampled_from(["host", "any"]),
         "check_links": st.booleans(),
+        "sitemaps": st.booleans(),
+        "max_hosts": st.integers(1, 2),
         "on_interrupted": st.sampled_from(["refetch", "skip"]),
         "timeout": st.sampled_from([1.0, 30.0, 500.0]),
     },
@@ -58,7 +67,7 @@ def pattern(reply):
     return list(reply) if isinstance(reply, list) else reply
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(sites, limits, st.lists(one_url, min_size=1, max_size=3))
 def test_a_crawl_ends_and_every_page_has_one_row(pages, limits, starts):
     site = FakeSite({url: pattern(reply) for url, reply in pages.items()})
@@ -99,4 +108,4 @@ def test_a_crawl_in_many_parts_has_the_rows_of_one(tmp_path_factory, pages, star
             break
     assert len(names) == len(set(names))
     assert set(starts) <= set(names)
-    assert max(Counter(site.urls).values()) <= 2 * len(URLS)
+    assert max(Counter(site.urls).values(), default=0) <= 2 * len(URLS)

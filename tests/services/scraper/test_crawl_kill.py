@@ -1,11 +1,15 @@
-"""A scraper that is killed at any moment goes on without fetching twice what it had."""
+"""A scraper that is killed, again and again, at any moment: the site's own log shows what was asked twice."""
 
+import itertools
+import json
+import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,16 +17,21 @@ import pytest
 from penstock.services.scraper.frontier import Store
 from penstock.services.scraper.urls import target_of
 
-PAGES = 300
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
-SCRAPE = textwrap.dedent(
+PAGES = 300
+REDIRECTS = range(0, PAGES, 10)
+KILLS = 6
+
+NURSERY = textwrap.dedent(
     """
-    import asyncio, sys
+    import asyncio, json, os, sys, traceback
+    import penstock.services.scraper.extract, penstock.services.scraper.sitemaps
     from penstock.services.scraper.config import ScrapeSettings
     from penstock.services.scraper.crawler import open_crawler
     from penstock.services.scraper.model import Start
 
-    async def main(url, state, on_interrupted, name):
+    async def scrape(url, state, on_interrupted, name):
         settings = ScrapeSettings(
             rate=None, pages=None, allow_private=True, concurrency=8, max_chain=1000,
             on_interrupted=on_interrupted, user_agent=name,
@@ -30,23 +39,59 @@ SCRAPE = textwrap.dedent(
         async with open_crawler(settings, state=state) as crawler:
             await crawler.crawl([Start(url)], [])
 
-    asyncio.run(main(*sys.argv[1:]))
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            try:
+                asyncio.run(scrape(*json.loads(line)))
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
     """
 )
 
 
+class Nursery:
+    """Starts scrapers as children of a process that has imported everything: in no time, one at once."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, *arguments):
+        """The pid of a scraper that begins now."""
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def status(self):
+        """How the last one ended, as os.waitpid tells it; waits for that."""
+        return int(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+        self.process.stdout.close()
+
+
 class Handler(BaseHTTPRequestHandler):
+    """Pages /pN with eight links each; /rN leads by /qN to /sN, which a page links to as well."""
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        asked = self.server.asked[self.headers["User-Agent"]]
-        asked[self.path] += 1
-        if asked.total() == self.server.alarm:
-            self.server.rings.set()
-        number = int(self.path[2:]) if self.path.startswith("/p") else 0
-        links = "".join(f'<a href="/p{(number * 3 + step) % PAGES}">x</a>' for step in range(1, 9))
-        body = b"" if self.path == "/robots.txt" else f"<title>{number}</title>{links}".encode()
-        self.send_response(404 if self.path == "/robots.txt" else 200)
+        self.server.note(self.headers["User-Agent"], self.path)
+        kind, digits = self.path[1:2], self.path[2:]
+        number = int(digits) if digits.isdigit() else 0
+        location = {"r": f"/q{number}", "q": f"/s{number}"}.get(kind) if digits.isdigit() else None
+        body = b"" if location else f"<title>{number}</title>{links_of(number)}".encode()
+        self.send_response(404 if self.path == "/robots.txt" else 302 if location else 200)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -56,18 +101,40 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def links_of(number):
+    links = [f"/p{(number * 3 + step) % PAGES}" for step in range(1, 9)]
+    if number in REDIRECTS:
+        links.append(f"/r{number}")
+    if number - 5 in REDIRECTS:
+        links.append(f"/s{number - 5}")
+    return "".join(f'<a href="{link}">x</a>' for link in links)
+
+
 class Site(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked = {"first": Counter(), "second": Counter()}
+        self.asked = defaultdict(Counter)  # by name of who asks
         self.alarm = 0
         self.rings = threading.Event()
 
+    def note(self, name, path):
+        asked = self.asked[name]
+        asked[path] += 1
+        if asked.total() == self.alarm:
+            self.rings.set()
+
     def handle_error(self, request, address):
         """A client that was killed is none of our business."""
+
+
+@pytest.fixture(name="nursery", scope="module")
+def a_nursery():
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture(name="site")
@@ -81,60 +148,76 @@ def a_site():
     site.server_close()
 
 
-def scrape(site, state, mode, name):
-    url = f"http://127.0.0.1:{site.server_port}/"
-    return subprocess.Popen([sys.executable, "-c", SCRAPE, url, state, mode, name])
-
-
-def killed(site, state, mode, after):
-    """The rows of a run that is killed once so many requests have come."""
+def run_killed(nursery, site, state, mode, name, after):
+    """Kills a run once so many requests of its own have come; returns the rows that the state has then."""
+    site.rings.clear()
     site.alarm = after
-    process = scrape(site, state, mode, "first")
+    child = nursery.start(f"http://127.0.0.1:{site.server_port}/", str(state), mode, name)
     try:
         assert site.rings.wait(60)
-        process.send_signal(signal.SIGKILL)
     finally:
-        process.kill()
-        process.wait()
+        os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(nursery.status()) == signal.SIGKILL
+    return rows_of(state)
+
+
+def rows_of(state):
+    store = Store(state)
+    try:
+        return list(store.rows())
+    finally:
+        store.close()
+
+
+def killed_again_and_again(nursery, site, state, mode, seed):
+    """The rows after each of some kills at random moments, and those after a run to the end."""
+    dice = random.Random(seed)
+    histories = [
+        run_killed(nursery, site, state, mode, f"run{number}", dice.randint(1, 45)) for number in range(KILLS)
+    ]
     site.alarm = 0
+    nursery.start(f"http://127.0.0.1:{site.server_port}/", str(state), mode, f"run{KILLS}")
+    assert nursery.status() == 0
     store = Store(state)
-    rows = list(store.rows())
-    store.close()
-    return rows
-
-
-@pytest.mark.parametrize("after", [1, 120, 250])
-def test_what_has_a_row_is_not_fetched_again(site, tmp_path, after):
-    state = tmp_path / "site.crawl"
-    rows = killed(site, state, "refetch", after)
-    assert scrape(site, state, "refetch", "second").wait(60) == 0
-    first, second = site.asked["first"], site.asked["second"]
-    had = {target_of(row.canonical) for row in rows}
-    assert not had & set(second)
-    twice = [path for path in second if path in first and path != "/robots.txt"]
-    assert len(twice) <= 8 + 60  # in flight at the kill, or answered and not yet committed
-    assert max(second.values()) == 1
-    assert len(check_rows(state, rows, {"fetched"})) == PAGES + 1
-
-
-@pytest.mark.parametrize("after", [10, 200])
-def test_nothing_at_all_is_fetched_twice_when_asked_for(site, tmp_path, after):
-    state = tmp_path / "site.crawl"
-    rows = killed(site, state, "skip", after)
-    assert scrape(site, state, "skip", "second").wait(60) == 0
-    both = site.asked["first"] + site.asked["second"]
-    assert {path for path, times in both.items() if times > 1} <= {"/robots.txt"}
-    found = check_rows(state, rows, {"fetched", "interrupted"})
-    assert {path for path in both if path != "/robots.txt"} <= found  # what was lost has a row that says so
-
-
-def check_rows(state, earlier, outcomes):
-    """Every page has one row, and those of the first run are still there; returns the pages' paths."""
-    store = Store(state)
-    rows = list(store.rows())
     assert store.queued() == store.started() == []
     store.close()
-    assert rows[: len(earlier)] == earlier
-    assert {row.outcome for row in rows} <= outcomes
-    assert len({row.canonical for row in rows}) == len(rows)
-    return {target_of(row.canonical) for row in rows}
+    histories.append(rows_of(state))
+    for earlier, later in itertools.pairwise(histories):
+        assert later[: len(earlier)] == earlier
+    return histories
+
+
+def owned(row):
+    """Paths that a row speaks for: its own, and that to which it was redirected."""
+    paths = {target_of(row.canonical)}
+    return paths if row.outcome == "duplicate" else paths | {target_of(row.final_url)}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_has_a_row_is_not_fetched_again_and_nothing_is_lost(nursery, site, tmp_path, seed):
+    histories = killed_again_and_again(nursery, site, tmp_path / "site.crawl", "refetch", seed)
+    for number, rows in enumerate(histories[:-1]):
+        had = set().union(*map(owned, rows))
+        for later in range(number + 1, KILLS + 1):
+            assert not had & set(site.asked[f"run{later}"])
+    last = histories[-1]
+    assert {row.outcome for row in last} <= {"fetched", "duplicate"}
+    assert all(row.status == (302 if row.outcome == "duplicate" else 200) for row in last)
+    assert len({row.canonical for row in last}) == len(last)
+    fetched = Counter(path for row in last if row.outcome == "fetched" for path in owned(row))
+    pages = {"/", *(f"/p{number}" for number in range(PAGES)), *(f"/s{number}" for number in REDIRECTS)}
+    assert pages <= set(fetched)
+    assert max(fetched.values()) == 1
+    assert {f"/r{number}" for number in REDIRECTS} <= {target_of(row.canonical) for row in last}
+    assert all(max(asked.values()) == 1 for asked in site.asked.values())
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_nothing_at_all_is_fetched_twice_when_asked_for(nursery, site, tmp_path, seed):
+    *_, last = killed_again_and_again(nursery, site, tmp_path / "site.crawl", "skip", seed)
+    asked = sum(site.asked.values(), Counter())
+    assert {path for path, times in asked.items() if times > 1} <= {"/robots.txt"}
+    assert {row.outcome for row in last} <= {"fetched", "duplicate", "interrupted"}
+    assert len({row.canonical for row in last}) == len(last)
+    pages = {path for path in asked if path.startswith(("/p", "/r")) and path != "/robots.txt"}
+    assert pages <= {target_of(row.canonical) for row in last}  # what was lost has a row that says so

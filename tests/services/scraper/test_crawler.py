@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import itertools
+import threading
+import time
 
 import pytest
 from fake_site import FakeSite, Reply, Run, crawled, fails, html, page, redirect
 
 from penstock.resilience import ExponentialBackoff
-from penstock.services.scraper.model import Start
+from penstock.services.scraper.frontier import StateError, Store
+from penstock.services.scraper.model import Extract, Start
 from penstock.services.scraper.politeness import WINDOW
 
 ALLOW = {"/robots.txt": Reply("", 404)}
@@ -307,6 +310,14 @@ def test_a_dead_host_is_given_up_and_its_pages_have_their_rows():
     assert len(run.told("host given up")) == 1
 
 
+def test_a_failure_that_began_before_one_and_ends_after_an_answer_is_none_in_a_row():
+    pages = {"/": page("/a", "/b", "/c", "/d"), "/b": Reply(html(), latency=2), "/d": page()}
+    pages |= {"/a": fails("connect", "refused", latency=1), "/c": fails("connect", "refused", latency=3)}
+    run = crawled(pages | ALLOW, give_up_after=2)
+    assert [row.status for row in run.rows] == [200, 200, 0, 200, 0]
+    assert run.crawler.progress.hosts_given_up == 0
+
+
 def test_a_page_that_hangs_kills_no_host():
     pages = {"/": page(*(f"/{number}" for number in range(30))), "/7": Reply("", latency=1000), "/*": page()}
     run = crawled(pages, retries=2, give_up_after=4, request_timeout=5.0, per_host=2)
@@ -473,6 +484,27 @@ def test_what_is_no_page_is_known_by_its_head():
     assert "http://e.com/y" in run.by_url  # a page, whatever its name
 
 
+def test_every_request_keeps_the_pace_of_its_host_also_get_after_head():
+    pages = {
+        "/": page("/page.pdf", "/disliked.pdf", "/a.pdf"),
+        "/page.pdf": page("/moved.pdf"),
+        "/a.pdf": page(),
+    }
+    pages |= {"/moved.pdf": redirect("/a.pdf"), "/disliked.pdf": [Reply("", 405), page()]}
+    pages |= {"http://f.com/odd": [Reply("", 403), page()]} | robots("User-agent: *\nCrawl-delay: 5")
+    pages["/page.pdf"] = page("/moved.pdf", "http://f.com/odd")
+    pages["http://f.com/robots.txt"] = pages["/robots.txt"]
+    run = crawled(pages, check_links=True, retries=1)
+    assert [row.status for row in run.rows if row.outcome == "fetched"] == [200] * 5
+    for host in ("http://e.com/", "http://f.com/"):
+        times = run.site.times(host)
+        assert all(after - before >= 4.9 for before, after in itertools.pairwise(times))
+    asked = [
+        method for _, method, url in run.site.log if url.endswith(("/page.pdf", "/disliked.pdf", "/odd"))
+    ]
+    assert sorted(asked) == ["GET"] * 3 + ["HEAD"] * 3
+
+
 def test_a_page_that_is_too_long_is_read_as_far_as_allowed():
     pages = {"/": Reply(html("/a") + "x" * 10_000), "/a": page()}
     run = crawled(pages, max_size=500)
@@ -506,6 +538,27 @@ def test_pages_that_ask_not_to_be_followed_are_not():
     assert run.by_url["http://e.com/a"].robots == "noindex, nofollow"
     assert run.by_url["http://e.com/b"].robots == "none"
     assert "http://e.com/x1" in crawled(pages, obey_nofollow=False).by_url
+
+
+def test_links_that_are_marked_nofollow_are_followed_only_when_told():
+    pages = {"/": Reply("<a rel=nofollow href=/x>x</a><a href=/a>a</a>"), "/a": page(), "/x": page()}
+    assert sorted(crawled(pages).by_url) == ["http://e.com/", "http://e.com/a"]
+    assert "http://e.com/x" in crawled(pages, obey_nofollow=False).by_url
+
+
+def test_long_pages_are_read_beside_the_event_loop(monkeypatch):
+    threads = {}
+
+    def noted(body, content_type, base_url, selectors):
+        threads[base_url] = threading.current_thread() is threading.main_thread()
+        return Extract()
+
+    monkeypatch.setattr("fake_site.extract", noted)
+    Run(
+        FakeSite({"/short": page(), "/long": Reply("x" * 100_001)}),
+        starts=["http://e.com/short", "http://e.com/long"],
+    ).run()
+    assert threads == {"http://e.com/short": True, "http://e.com/long": False}
 
 
 def test_a_page_that_its_reader_fails_on_has_its_row(monkeypatch):
@@ -565,6 +618,17 @@ def test_no_more_pages_of_a_host_are_fetched_than_wanted():
     assert "http://f.com/" in run.by_url
 
 
+def test_sitemaps_are_no_pages_and_end_with_the_crawl():
+    maps = [f"http://e.com/map{number}.xml" for number in range(8)]
+    pages = {"/": page("/a", "/b"), "/*": page()} | robots("".join(f"Sitemap: {url}\n" for url in maps))
+    for url in maps:
+        pages[url] = sitemap()
+        pages[url].latency = 3  # four at once, so that others wait until the host is full
+    run = crawled(pages, pages_per_host=2, sitemaps=True, concurrency=16, per_host=16)
+    assert sorted(run.by_url) == ["http://e.com/", "http://e.com/a"]
+    assert set(maps) <= set(run.site.urls)
+
+
 def test_no_more_bytes_are_fetched_than_wanted():
     run = crawled(ENDLESS, max_bytes=5_000, per_host=1)
     assert 5_000 <= run.crawler.progress.bytes < 5_500
@@ -590,11 +654,39 @@ def test_no_more_hosts_are_met_than_wanted():
     assert [event.words for event in run.told("limit")] == ["20 hosts met: links to others are dropped"]
 
 
+def test_sitemaps_and_redirects_lead_to_no_more_hosts_than_wanted():
+    hosts = [f"http://h{number}.e.com/" for number in range(100)]
+    pages = {"/": page(*(f"/{number}" for number in range(100))), "http://h*": page()}
+    pages["http://e.com/*"] = lambda url: redirect(f"http://to{url.rpartition('/')[2]}.e.com/")
+    pages |= {"/map.xml": sitemap(*hosts)} | robots("Sitemap: http://e.com/map.xml")
+    for found in (pages, pages | {"/map.xml": Reply("", 404)}):
+        run = crawled(found, scope="domain", max_hosts=20, sitemaps=True)
+        assert run.crawler.progress.hosts == 20
+        assert [event.words for event in run.told("limit")] == ["20 hosts met: links to others are dropped"]
+        assert any("beyond the 20 that may be met" in row.error for row in run.rows)
+
+
+def test_a_robots_txt_leads_to_no_more_hosts_than_wanted():
+    pages = {"/": page(), "/robots.txt": redirect("http://f.com/robots.txt")}
+    run = crawled(pages, max_hosts=1)
+    assert (run.crawler.progress.hosts, run.by_url["http://e.com/"].status) == (1, 200)
+
+
 def test_the_pages_of_a_host_in_earlier_runs_count(tmp_path):
     site, state = FakeSite(ENDLESS), tmp_path / "site.crawl"
     assert len(Run(site, state, pages_per_host=10).run().rows) == 10
     assert len(Run(site, state, pages_per_host=10).run().rows) == 0
     assert len(Run(site, state, pages_per_host=15).run().rows) == 5
+
+
+@pytest.mark.parametrize("limit", ["pages", "pages_per_host"])
+def test_rows_that_took_no_request_count_in_no_run(tmp_path, limit):
+    pages = {"/": page(*(f"/no{number}" for number in range(20)), *(f"/yes{number}" for number in range(30)))}
+    site = FakeSite(pages | {"/*": page()} | robots("User-agent: *\nDisallow: /no"))
+    state = tmp_path / "site.crawl"
+    for most in (5, 25):
+        Run(site, state, concurrency=1, **{limit: most}).run()
+        assert len(site.urls) == most
 
 
 # The end, and going on
@@ -670,12 +762,64 @@ def test_a_cancelled_crawl_gives_every_finished_row_to_its_sinks(tmp_path):
     assert len(rest.earlier) + len(rest.rows) == 41
 
 
+@pytest.mark.parametrize("times", range(1, 8))
+async def test_a_crawl_that_is_cancelled_again_and_again_leaves_nothing_running(times):
+    site = FakeSite({"/": page("/a"), "/a": Reply(html(), latency=1000)})
+    run = Run(site, request_timeout=2000.0)
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(run.crawl())
+    while "http://e.com/a" not in site.urls:
+        await asyncio.sleep(0.001)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert task.cancelled()
+    assert asyncio.all_tasks() == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("frontier")]
+
+
 def test_an_error_of_a_sink_ends_the_crawl():
     def full(row):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
         Run(FakeSite(SMALL)).run(sinks=[full])
+
+
+def many_slow_pages():
+    return ALLOW | {"/": page(*(f"/{number}" for number in range(20))), "/*": Reply(html(), latency=10)}
+
+
+async def stop_soon(run):
+    await asyncio.sleep(5)
+    run.crawler.stop(grace=60)
+
+
+def test_an_error_of_a_sink_is_told_also_when_the_crawl_is_about_to_end():
+    def full(row):
+        if run.crawler.progress.state == "stopping":
+            raise OSError(28, "No space left on device")
+
+    run = Run(FakeSite(many_slow_pages()))
+    with pytest.raises(OSError, match="No space left"):
+        run.run(sinks=[full], meanwhile=stop_soon)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.02])
+def test_an_error_of_the_state_is_told_also_when_the_crawl_is_about_to_end(monkeypatch, latency):
+    def commit(store, batch):
+        if run.crawler.progress.state != "stopping":
+            return stored(store, batch)
+        time.sleep(latency)  # as a disk may take it: the crawl waits for it, or does not yet
+        raise StateError("the disk is full")
+
+    stored = Store.commit
+    monkeypatch.setattr(Store, "commit", commit)
+    run = Run(FakeSite(many_slow_pages()))
+    with pytest.raises(StateError, match="the disk is full"):
+        run.run(meanwhile=stop_soon)
 
 
 def test_an_error_of_the_source_ends_the_crawl():
@@ -711,9 +855,12 @@ def test_the_scope_of_an_earlier_run_holds(tmp_path):
     assert sorted(run.by_url) == ["http://www.e.com/b", "http://www.e.com/c"]
 
 
-def killed_in_flight(tmp_path, **settings):
-    """A state as a kill leaves it: /a is in flight, /b and / are done."""
-    pages = {"/": page("/a", "/b"), "/a": [Reply(html(), latency=1000), page()], "/b": page()}
+def slow_page():
+    return {"/": page("/a", "/b"), "/a": [Reply(html(), latency=1000), page()], "/b": page()}
+
+
+def killed_in_flight(tmp_path, pages, **settings):
+    """A state as a kill after five seconds leaves it."""
     site, state, copy = FakeSite(pages), tmp_path / "site.crawl", tmp_path / "killed.crawl"
     run = Run(site, state, request_timeout=2000.0, **settings)
 
@@ -724,23 +871,51 @@ def killed_in_flight(tmp_path, **settings):
         run.crawler.stop(grace=0)
 
     run.run(meanwhile=copy_and_stop)
-    assert site.urls[-2:] in (["http://e.com/a", "http://e.com/b"], ["http://e.com/b", "http://e.com/a"])
     return site, copy
 
 
 def test_what_was_in_flight_at_a_kill_is_asked_for_again(tmp_path):
-    site, state = killed_in_flight(tmp_path)
+    site, state = killed_in_flight(tmp_path, slow_page())
     run = Run(site, state).run()
     assert [(row.canonical, row.outcome) for row in run.rows] == [("http://e.com/a", "fetched")]
 
 
 def test_or_has_a_row_that_says_so_and_is_not(tmp_path):
-    site, state = killed_in_flight(tmp_path, on_interrupted="skip")
+    site, state = killed_in_flight(tmp_path, slow_page(), on_interrupted="skip")
     run = Run(site, state, on_interrupted="skip").run()
     (row,) = run.rows
     assert (row.canonical, row.outcome) == ("http://e.com/a", "interrupted")
     assert row.error == "in flight when an earlier run was killed: not asked again"
     assert len(site.urls) == len(set(site.urls)) == 3
+
+
+@pytest.mark.parametrize("mode", ["refetch", "skip"])
+def test_what_a_redirect_led_to_at_a_kill_is_as_lost_as_its_page(tmp_path, mode):
+    pages = {
+        "/": page("/a", "/b"),
+        "/a": redirect("/target"),
+        "/target": [Reply(html(), latency=1000), page()],
+    }
+    pages["/b"] = [Reply(html(), latency=500), page("/target")]
+    site, state = killed_in_flight(tmp_path, pages, on_interrupted=mode)
+    site.pages["http://e.com/c"] = page("/target")
+    run = Run(site, state, starts=["http://e.com/", "http://e.com/c"], on_interrupted=mode).run()
+    times = site.urls.count("http://e.com/target")
+    assert times == (2 if mode == "refetch" else 1)
+    assert run.by_url["http://e.com/a"].outcome == ("fetched" if mode == "refetch" else "interrupted")
+
+
+def test_a_sitemap_in_flight_at_a_kill_is_read_whatever_was_asked_for(tmp_path):
+    slow = sitemap("http://e.com/listed")
+    slow.latency = 1000
+    pages = {
+        "/": page("/a"),
+        "/a": page(),
+        "/listed": page(),
+        "/sitemap.xml": [slow, sitemap("http://e.com/listed")],
+    }
+    site, state = killed_in_flight(tmp_path, pages, sitemaps=True, on_interrupted="skip")
+    assert "http://e.com/listed" in Run(site, state, sitemaps=True, on_interrupted="skip").run().by_url
 
 
 # Sitemaps and broken links

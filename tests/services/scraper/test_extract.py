@@ -15,6 +15,7 @@ from penstock.services.scraper.extract import (
     MAX_TITLE,
     MAX_VALUES,
     checked_selectors,
+    descents,
     extract,
 )
 
@@ -66,8 +67,9 @@ def test_other_references_are_links_as_they_are_written(reference):
     assert read(f"<a href='{reference}'>x</a>").links == [reference]
 
 
-def test_links_marked_nofollow_are_left_out():
-    assert read("<a rel='external NoFollow' href=/a>a</a><a rel=external href=/b>b</a>").links == ["/b"]
+def test_links_marked_nofollow_are_told_apart():
+    found = read("<a rel='external NoFollow' href=/a>a</a><a rel=external href=/b>b</a>")
+    assert (found.links, found.marked_links) == (["/b"], ["/a"])
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,23 @@ def test_selectors_take_texts_and_attributes_in_the_order_of_the_page():
     }
 
 
+@pytest.mark.parametrize(
+    ("css", "number"),
+    [("p", 0), (" a  b > c + d e ", 2), ("a[x='1 2 3'] b", 1), ("a, b c d , e", 2), ("a:has( b c ) d", 3)],
+)
+def test_descents_of_a_selector_are_counted(css, number):
+    assert descents(css) == number
+
+
+def test_selector_that_would_try_chains_of_ancestors_for_minutes_finds_nothing():
+    html = "<h6></h6>" + "<div>" * 300 + "<p>x</p>" * 3_000
+    found = read(
+        html, {"long": "h6 div div div p", "chain": "div > div > div p:first-child", "short": "h6 p, div h6"}
+    )
+    assert found.selected == {"long": [], "chain": ["x"], "short": []}
+    assert read("<main>" + "<div>" * 10 + "<p>x", {"long": "main div div div p"}).selected == {"long": ["x"]}
+
+
 def test_at_sign_within_an_attribute_selector_is_no_attribute():
     assert read("<a href='me@x'>mail</a>", {"mail": "a[href*='e@x']"}).selected == {"mail": ["mail"]}
 
@@ -144,6 +163,15 @@ def test_links_values_and_texts_are_bounded():
     assert len(found.links) == MAX_LINKS
     assert len(found.selected["links"]) == MAX_VALUES
     assert [len(text) for text in found.selected["text"]] == [MAX_TEXT]
+
+
+def test_what_a_page_says_to_robots_is_bounded():
+    found = read(
+        "".join(f"<meta name=robots content=a{n},b{n}>" for n in range(10_000))
+        + "<meta name=robots content=none>"
+    )
+    assert len(found.robots.split(", ")) == 100
+    assert found.nofollow
 
 
 def test_text_that_is_selected_again_and_again_is_bounded_in_all():

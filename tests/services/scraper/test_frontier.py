@@ -132,10 +132,10 @@ async def test_many_rows_come_back_in_the_order_of_their_commits(store):
         await running.added(*(visit(f"/{number}") for number in range(1200)))
         order = [*running.new[600:], *running.new[:600]]
         for done in order:
-            running.frontier.finish(done, Page(done.url))
+            running.frontier.finish(done, Page(done.url, attempts=1))
         await running.frontier.stored()
         assert [row.url for row in store.rows()] == [done.url for done in order]
-        assert store.fetched() == [("e.com", 1200)]
+        assert store.asked() == [("e.com", 1200)]
         assert store.queued() == []
 
 
@@ -191,9 +191,9 @@ async def test_an_error_of_the_file_reaches_everyone_who_waits_and_all_who_come_
         owns = running.frontier.claim(running.new[0], "http://e.com/b", "e.com")
         with pytest.raises(StateError, match="cannot be read or written: no such table: rows"):
             await running.task
-        assert owns.cancelled()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        for future in (owns, waiting):
+            with pytest.raises(StateError, match="no such table"):
+                await future
         with pytest.raises(StateError, match="no such table"):
             running.frontier.add([visit("/b")])
         await asyncio.gather(running.task, return_exceptions=True)
@@ -261,6 +261,15 @@ def test_what_is_no_state_is_refused_and_left_as_it_was(tmp_path):
         Store(other)
     with pytest.raises(StateError, match="unable to open database file"):
         Store(tmp_path / "no such folder" / "site.crawl")
+
+
+@pytest.mark.parametrize("row", ["", "{", '{"url": 3}', "[]"])
+def test_a_row_that_is_none_is_an_error_of_the_state(tmp_path, row):
+    store = Store(tmp_path / "site.crawl")
+    store._db.execute("INSERT INTO rows (id, row) VALUES (1, ?)", (row,))
+    with pytest.raises(StateError, match=r"site\.crawl holds a row that is none: "):
+        list(store.rows())
+    store.close()
 
 
 def test_every_error_of_a_state_is_an_os_error():

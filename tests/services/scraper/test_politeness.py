@@ -1,10 +1,13 @@
 """Whose turn it is: rates, pauses, fairness between hosts, memory. Time is a manual clock."""
 
+from functools import partial
+
 import pytest
 
 from penstock.clock import ManualClock
+from penstock.ratelimit import RateLimiter
 from penstock.services.scraper import politeness as module
-from penstock.services.scraper.politeness import LOW, WINDOW, Politeness
+from penstock.services.scraper.politeness import LOW, NO_ROOM, WINDOW, Politeness
 from penstock.services.scraper.visit import Visit
 
 
@@ -66,6 +69,16 @@ def test_a_host_gets_so_many_requests_a_second_and_holds_up_no_other(clock):
     assert taken(politeness) == []
     clock.advance(0.001)
     assert [visit.id for visit in taken(politeness)] == [2]
+
+
+def test_a_host_for_which_the_limiter_has_no_room_waits_for_it(clock, monkeypatch):
+    monkeypatch.setattr(module, "RateLimiter", partial(RateLimiter, maxsize=2))
+    politeness = polite(clock, rate=0.1)
+    add_all(politeness, *visits("a", [1]), *visits("b", [2]), *visits("c", [3]))
+    assert [visit.id for visit in taken(politeness)] == [1, 2]
+    assert politeness.next_at() == clock() + round(NO_ROOM * 1e9)
+    clock.advance(10)
+    assert [visit.id for visit in taken(politeness)] == [3]
 
 
 def test_a_rate_below_one_a_second_and_no_whole_number_holds(clock):

@@ -1,6 +1,7 @@
 """robots.txt: what its answer means, and 2,149 real ones against the rules of RFC 9309."""
 
 import re
+import sys
 import tarfile
 from functools import cache
 
@@ -243,3 +244,27 @@ def test_decisions_are_those_of_the_rules_that_hold_now():
         assert not robots.allows(strict, "http://e.com/a?b=1")
         assert robots.allows(strict, "http://e.com/a")
         assert robots.allows(lax, "http://e.com/a?b=1")
+
+
+async def test_rules_that_take_much_memory_are_remembered_for_fewer_origins():
+    robots = Robots(10**18)
+    small = await read_robots(Answer(200, body=b"User-agent: *\nDisallow: /private/"), "penstock")
+    large = await read_robots(Answer(200, body=b"User-agent: *\n" + b"Allow: /*a$\n" * 40_000), "penstock")
+    huge = await read_robots(Answer(200, body=b"*\n" * 10_000_000), "penstock")
+    for number in range(100):
+        robots.set(f"http://small{number}", small, 0)
+    assert all(robots.rules(f"http://small{number}", 0) for number in range(100))
+    for number in range(100):
+        robots.set(f"http://large{number}", large, 0)
+    assert 1 <= sum(robots.rules(f"http://large{number}", 0) is large for number in range(100)) < 20
+    robots.set("http://huge", huge, 0)
+    assert robots.rules("http://huge", 0) is huge  # or it would be asked for again and again
+
+
+def test_a_decision_keeps_no_rules_in_memory():
+    robots, rules = Robots(10**18), rules_of("User-agent: *\nDisallow: /a")
+    robots.allows(rules, "http://e.com/a")
+    known = sys.getrefcount(rules)
+    for number in range(100):
+        robots.allows(rules, f"http://e.com/{number}")
+    assert sys.getrefcount(rules) == known

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ import pytest
 
 from penstock.clock import ManualClock
 from penstock.services.scraper.log import JsonLog
-from penstock.services.scraper.metrics import Metrics, TextFile
+from penstock.services.scraper.metrics import Metrics
 from penstock.services.scraper.model import CrawlEvent, Page, Progress
 from penstock.services.scraper.screen import StandingColumn, conclusion, line_of, standing
 from penstock.services.scraper.summary import Summary
@@ -109,12 +108,21 @@ def test_summary_knows_whether_the_time_ended_the_crawl():
     assert summary.is_timed_out
 
 
+def test_time_that_ended_the_crawl_is_known_after_many_other_limits():
+    summary = Summary()
+    for number in range(100):
+        summary.observe(CrawlEvent("limit", words=f"3 pages of h{number}"))
+    summary.observe(CrawlEvent("limit", words="5 s for the whole crawl"))
+    summary.add_page(OK)
+    assert (summary.is_timed_out, summary.is_sound) == (True, False)
+
+
 def test_metrics_are_prometheus_text():
     metrics = Metrics(lambda: Progress(queued=7, bytes=55, hosts=2))
     for page in (OK, MISSING, REFUSED):
         metrics.add_page(page)
     metrics.observe(CrawlEvent("retry"))
-    text = metrics.text()
+    text = str(metrics.exposition())
     assert 'penstock_scrape_pages_total{outcome="fetched"} 2\n' in text
     assert 'penstock_scrape_pages_total{outcome="refused"} 1\n' in text
     assert 'penstock_scrape_responses_total{class="4xx"} 1\n' in text
@@ -122,21 +130,11 @@ def test_metrics_are_prometheus_text():
     assert 'penstock_scrape_page_seconds_bucket{le="0.005"} 1\n' in text
     assert 'penstock_scrape_page_seconds_bucket{le="0.025"} 2\n' in text
     assert 'penstock_scrape_page_seconds_bucket{le="+Inf"} 2\n' in text
-    assert "penstock_scrape_page_seconds_sum 0.013500\n" in text
+    assert float(re.search(r"page_seconds_sum (.+)", text)[1]) == pytest.approx(0.0135, rel=0.001)
     assert "penstock_scrape_queued 7\n" in text
     assert "penstock_scrape_received_bytes_total 55\n" in text
     line = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"\\]*"\})? [-+.\de]+')
     assert all(line.fullmatch(each) for each in text.splitlines())
-
-
-def test_text_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
-    file = TextFile(tmp_path / "scrape.prom")
-    file.write("one\n")
-    file.write("two\n")
-    assert (tmp_path / "scrape.prom").read_text() == "two\n"
-    assert os.listdir(tmp_path) == ["scrape.prom"]
-    with pytest.raises(OSError, match="No such file or directory"):
-        TextFile(tmp_path / "no-such-folder" / "f").write("x")
 
 
 @pytest.mark.parametrize(

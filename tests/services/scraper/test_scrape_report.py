@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import resource
 import sqlite3
 from contextlib import suppress
 from dataclasses import fields
@@ -74,6 +76,28 @@ def test_csv_has_a_column_for_each_selector_with_its_texts(tmp_path):
         "",
     )
     assert (second["outcome"], second["status"], second["error"]) == ("failed", "0", "invalid URL: no host")
+
+
+def test_selectors_named_like_columns_have_columns_of_their_own(tmp_path):
+    texts = {"title": ["h"], "selected.title": ["s"]}
+    with CsvReport(tmp_path / "f", list(texts)) as report:
+        report.write(Page(url="u", title="t", selected=texts))
+    (row,) = csv_rows(tmp_path / "f")
+    assert (row["title"], row["selected.title"], row["selected.selected.title"]) == ("t", "h", "s")
+
+
+def test_disk_that_is_full_within_a_row_is_an_error_of_that_row(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with NdjsonReport(tmp_path / "f") as report:
+        report.write(PAGE)
+        size = os.path.getsize(tmp_path / "f")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as failed:
+                report.write(PAGE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.filename == str(tmp_path / "f")
 
 
 def test_json_and_ndjson_hold_the_same(tmp_path):

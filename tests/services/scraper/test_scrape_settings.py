@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import PenstockError
 from penstock.probing.request import InvalidRequest
-from penstock.services.scraper.config import ABOVE_ZERO, AT_LEAST, ScrapeSettings
+from penstock.services.scraper.config import ABOVE_ZERO, AT_LEAST, AT_MOST, ScrapeSettings
 from penstock.services.scraper.fetch import Fetcher, utc_now
 
 
@@ -37,13 +37,36 @@ def test_a_time_or_rate_that_is_not_above_zero_is_refused(name):
         ({"scope": "web"}, "scope must be one of host, domain, any, got 'web'"),
         ({"on_interrupted": "retry"}, "on_interrupted must be one of refetch, skip, got 'retry'"),
         ({"engine": "curl"}, "engine must be one of auto, aiohttp, protocol, socket, got 'curl'"),
-        ({"user_agent": " "}, "user_agent must be printable and not empty, got ' '"),
-        ({"user_agent": "me\r\nX: y"}, "user_agent must be printable and not empty, got 'me\\r\\nX: y'"),
+        ({"user_agent": " "}, "user_agent must be printable and begin with a name, got ' '"),
+        ({"user_agent": "/1.0"}, "user_agent must be printable and begin with a name, got '/1.0'"),
+        (
+            {"user_agent": "me\r\nX: y"},
+            r"user_agent must be printable and begin with a name, got 'me\r\nX: y'",
+        ),
     ],
 )
 def test_what_is_none_of_the_choices_is_refused_with_the_choices(settings, words):
     with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
         ScrapeSettings(**settings)
+
+
+@pytest.mark.parametrize(("name", "most"), AT_MOST.items())
+def test_a_number_above_its_most_is_refused(name, most):
+    ScrapeSettings(**{name: most})
+    for value in (most + 1, 1e300):
+        with pytest.raises(ValueError, match=re.escape(f"{name} must be <= {most}, got {value}")):
+            ScrapeSettings(**{name: value})
+
+
+def test_a_rate_of_less_than_a_request_in_thirty_years_is_refused():
+    ScrapeSettings(rate=1e-9)
+    with pytest.raises(ValueError, match=r"^rate must be >= 1e-09 requests a second, got 1e-10$"):
+        ScrapeSettings(rate=1e-10)
+
+
+def test_every_time_has_a_most():
+    times = {name for name in (*AT_LEAST, *ABOVE_ZERO) if name.endswith(("timeout", "delay", "ttl", "after"))}
+    assert times - {"give_up_after"} <= set(AT_MOST)
 
 
 def test_every_number_has_a_bound():

@@ -91,9 +91,10 @@ def test_other_encodings_of_xml_are_read():
         (
             b"<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><urlset><url><loc>&b;</loc></url>",
             [],
-            "declares the entity a, which no sitemap needs",
+            "declares a itself, which no sitemap needs",
         ),
-        (b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><x>&a;</x>", [], "declares the entity a"),
+        (b"<!DOCTYPE x [<!ATTLIST b c CDATA 'd'>]><x/>", [], "declares b itself, which no sitemap needs"),
+        (b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><x>&a;</x>", [], "declares a itself"),
     ],
 )
 def test_what_is_wrong_is_told_and_what_was_read_counts(body, pages, words):
@@ -117,6 +118,37 @@ def test_bomb_of_gzip_is_read_to_its_bound_in_little_memory():
     tracemalloc.stop()
     assert (found.pages, found.error) == (["http://a/"], "longer than 52,428,800 bytes: the rest is left out")
     assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    "begin", [b"<urlset><a b='", b"<urlset><!--", b"<urlset><", b"<?x ", b"<!DOCTYPE x [<!-- "]
+)
+def test_markup_without_end_is_not_waited_for(begin):
+    chunks = [begin, *[b"y" * 60_000] * 20]
+    assert (
+        read(b"".join(chunks)).error == "a tag or comment of more than 1,000,000 bytes: the rest is left out"
+    )
+
+
+@pytest.mark.parametrize("body", [b"<x>" + b"<y/>" * 30, b"http://a/\n" + b"\n" * 30])
+def test_more_elements_or_lines_than_allowed_are_left_out(body, monkeypatch):
+    monkeypatch.setattr(sitemaps, "MAX_ITEMS", 30)
+    assert read(body).error == "more than 30 elements or lines: the rest is left out"
+
+
+@pytest.mark.parametrize("begin", ["\n", "\ufeff", "\ufeff \r\n", " " * 200_000])
+def test_space_before_the_xml_does_not_matter(begin):
+    found = read(begin + urlset("http://a/"))
+    assert (found.pages, found.error) == (["http://a/"], "")
+
+
+def test_gzip_of_several_parts_is_read_whole():
+    one, two = (urlset("http://a/", "http://b/")[at].encode() for at in (slice(0, 99), slice(99, None)))
+    assert read(gzip.compress(one) + gzip.compress(two)).pages == ["http://a/", "http://b/"]
+    padded = read(gzip.compress(one + two) + bytes(512))
+    assert (padded.pages, padded.error) == (["http://a/", "http://b/"], "")
+    many = gzip.compress(b"http://a/\n") + gzip.compress(b"\n") * 1_000
+    assert read(many).error == "more than 1,000 parts of a gzip: the rest is left out"
 
 
 def test_url_that_is_too_long_is_none():

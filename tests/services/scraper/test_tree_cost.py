@@ -24,6 +24,22 @@ HOSTILE = {
     + b"</p>"
     + b"<p>x" * (SIZE // 4),
     "blocks within a style that is none": b"<svg><style>" + b"<div>" * (SIZE // 5),
+    "annotations without what they are of": b"<rt>" * (SIZE // 4),
+    "groups of options without a list": b"<optgroup>" * (SIZE // 10),
+    "a list of options": b"<select>" + b"<option>" * (SIZE // 8),
+    "lists within templates of a list": b"<select>"
+    + b"<template><select></select></template><option>" * 30_000,
+    "blocks that outlive formatting": b"<b><div></b>" * (SIZE // 12),
+    "blocks that outlive a form": b"<form><div></form>" * (SIZE // 18),
+    "blocks that outlive a body": b"<body><div></body>" * (SIZE // 18),
+    "blocks within a list of options": b"<div><select></div></select>" * (SIZE // 28),
+    "blocks within spans": b"<span><div></span>" * (SIZE // 18),
+    "paragraphs within spans": b"<span><p></span></p>" * (SIZE // 20),
+    "blocks that end a drawing": b"<svg><div></svg>" * (SIZE // 16),
+    "blocks after a script after a drawing": b"<svg/><script>'<!--'</script>" + b"<div>" * (SIZE // 5),
+    "blocks after a comment that is text of a drawing": b"<svg><![CDATA[><!--]]></svg>"
+    + b"<div>" * (SIZE // 5),
+    "names without end": b"".join(b"<p a%d>" % n for n in range(SIZE // 8)),
 }
 
 HARMLESS = {
@@ -40,6 +56,11 @@ HARMLESS = {
     "tags that never end": b"<a" * (SIZE // 2),
     "signs": b"<" * SIZE,
     "a table of a million tags": b"<table>" + b"<tr><td>1</td></tr>" * 250_000,
+    "a drawing of many lines": b"<svg>" + b"<path d='M 0 0'/>" * 10_000 + b"</svg>" + b"<p>x</p>" * 10_000,
+    "scripts after drawings": b"<svg><g></g></svg><script>'<!-- <div>'</script>" * 10_000,
+    "annotations": b"<p>" + b"<ruby>x<rp>(</rp><rt>y</rt><rp>)</rp></ruby>" * 10_000,
+    "many short lists of options": (b"<select>" + b"<option>x" * 200 + b"</select>") * 500,
+    "formatting that is closed crosswise": b"<p><b><i>x</b></i></p>" * 10_000,
     "small": b"<div>" * 300,
 }
 

@@ -14,6 +14,13 @@ __all__ = ["PublicResolver", "is_private_literal", "is_public"]
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 COMPATIBLE = ipaddress.IPv6Network("::/96")  # IPv4-compatible, deprecated, and still routed by some
+ISATAP = 0x5EFE
+SPECIAL = (
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments
+    ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays, deprecated
+    ipaddress.ip_network("3fff::/20"),  # documentation
+)
+"""What older versions of Python take for public."""
 
 
 def is_public(text: str) -> bool:
@@ -32,18 +39,24 @@ def is_public(text: str) -> bool:
             return is_public(str(inner))
         if address in NAT64_LOCAL or address.is_site_local:
             return False
+    if any(address in network for network in SPECIAL):  # one of the other version never is
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for: mapped, 6to4, Teredo's client, NAT64, compatible."""
+    """The IPv4 address that an IPv6 address stands for.
+
+    Mapped, 6to4, Teredo's client, NAT64, compatible, ISATAP.
+    """
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if address in NAT64 or (address in COMPATIBLE and int(address) > 1):
+    is_isatap = int(address) >> 32 & 0xFCFFFFFF == ISATAP  # two bits tell who assigned it (RFC 5214, 6.1)
+    if is_isatap or address in NAT64 or (address in COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 

@@ -51,9 +51,8 @@ class ScrapeSettings:
         robots_ttl: seconds that a robots.txt holds, > 0.
         max_crawl_delay: seconds of a Crawl-delay that are obeyed; more counts as this, >= 0.
         sitemaps: whether sitemaps that robots.txt names, or /sitemap.xml, are read for pages.
-        obey_nofollow: whether the links of a page that says nofollow are left alone; a link that is marked
-            so itself always is.
-        types: content types that are read for links and texts; of others only the head is.
+        obey_nofollow: whether links marked nofollow, and all those of a page that says so, are left alone.
+        types: content types that are read for links and texts; of others only the head is told.
         sort_query: whether ?b=2&a=1 is the same page as ?a=1&b=2.
         drop_tracking: whether utm_source, fbclid and the like are dropped from links.
         max_segments: segments of a path, >= 1; deeper ones look endless.
@@ -122,16 +121,19 @@ class ScrapeSettings:
                 require_at_least(setting.name, value, AT_LEAST[setting.name])
             if setting.name in ABOVE_ZERO and value is not None and not (value > 0 and isfinite(value)):
                 raise InvalidValue(f"{setting.name} must be > 0 and finite, got {value!r}")
-        if self.concurrency > MAX_CONCURRENCY:
-            raise InvalidValue(f"concurrency must be <= {MAX_CONCURRENCY}, got {self.concurrency!r}")
+            if setting.name in AT_MOST and value is not None and value > AT_MOST[setting.name]:
+                raise InvalidValue(f"{setting.name} must be <= {AT_MOST[setting.name]}, got {value!r}")
+        if self.rate is not None and self.rate < 1 / MAX_SECONDS:
+            raise InvalidValue(f"rate must be >= {1 / MAX_SECONDS} requests a second, got {self.rate!r}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidValue(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if not self.user_agent.isprintable() or not self.user_agent.strip():
-            raise InvalidValue(f"user_agent must be printable and not empty, got {self.user_agent!r}")
+        if not self.user_agent.isprintable() or not self.user_agent.partition("/")[0].strip():
+            raise InvalidValue(f"user_agent must be printable and begin with a name, got {self.user_agent!r}")
 
 
-MAX_CONCURRENCY = 10_000
+MAX_SECONDS = 1_000_000_000
+"""Thirty years; what counts nanoseconds in 64 bits can take it."""
 
 AT_LEAST = {
     "concurrency": 1,
@@ -154,6 +156,17 @@ AT_LEAST = {
     "max_repeats": 1,
     "max_chain": 1,
     "max_variants": 1,
+}
+
+AT_MOST = {
+    "concurrency": 10_000,
+    "rate": 1_000_000_000,
+    "request_timeout": MAX_SECONDS,
+    "timeout": MAX_SECONDS,
+    "grace": MAX_SECONDS,
+    "max_retry_after": MAX_SECONDS,
+    "robots_ttl": MAX_SECONDS,
+    "max_crawl_delay": MAX_SECONDS,
 }
 
 ABOVE_ZERO = ("rate", "request_timeout", "timeout", "max_retry_after", "robots_ttl")

@@ -76,6 +76,15 @@ class Crawl:
             self.told.add(words)
             self.tell(kind, words=words)
 
+    def meet(self, host: str) -> bool:
+        """Makes room for a host, if there is any: each takes memory, and a wildcard of DNS has any number."""
+        limit = self.settings.max_hosts
+        if self.politeness.knows(host) or self.politeness.hosts < limit:
+            self.politeness.lane(host)
+            return True
+        self.tell_once("limit", f"{limit} hosts met: links to others are dropped")
+        return False
+
     def reach_limit(self, words: str) -> None:
         """Ends the crawl at one of its limits."""
         if not self.is_stopping:
@@ -112,7 +121,7 @@ class Crawl:
         """Lets a visit go on where a redirect leads, as soon as it is that host's turn."""
         self.tell("redirect", visit.at, target, status=status)
         visit.hops.append(visit.at)
-        visit.at, visit.host = target, authority_of(target)
+        visit.at, visit.host, visit.by_get = target, authority_of(target), False
         self.politeness.add_first(visit)
 
     def conclude(self, visit: Visit, outcome: Outcome, words: str, answer: Answer | None = None) -> None:

@@ -16,7 +16,7 @@ from penstock.services.scraper.addresses import PublicResolver
 from penstock.services.scraper.config import ScrapeSettings
 from penstock.services.scraper.crawl import Crawl
 from penstock.services.scraper.fetch import Fetcher, utc_now
-from penstock.services.scraper.frontier import Frontier, Store
+from penstock.services.scraper.frontier import Frontier, StateError, Store
 from penstock.services.scraper.model import Extractor, Observer, Page, Progress, Sink, SitemapReader, Start
 from penstock.services.scraper.politeness import WINDOW, Lane, Politeness
 from penstock.services.scraper.robots import Robots
@@ -34,6 +34,9 @@ AT_ONCE = 500
 
 MAX_GIVEN = 500
 """Characters that a row shows of what is no URL."""
+
+SOON = 100_000
+"""Nanoseconds, the shortest wait: loops may wake somewhat early, and would be woken again and again."""
 
 MAX_CONNECTIONS = 1_000
 """Connections that are kept open between requests."""
@@ -98,7 +101,8 @@ class Crawler:
             stop=self.stop,
         )
         self._site_files = SiteFiles(self._crawl, read_sitemap)
-        self._visitor = Visitor(self._crawl, extract, self._site_files, asked=rows)
+        asked = 0 if settings.pages is None else sum(number for _, number in store.asked())
+        self._visitor = Visitor(self._crawl, extract, self._site_files, asked)
         self._sinks: Sequence[Sink] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -106,6 +110,7 @@ class Crawler:
         self._armed_for: int | None = None
         self._limits: list[asyncio.TimerHandle] = []
         self._end: asyncio.Future[None] | None = None
+        self._late: Exception | None = None
         self._all_started = False
 
     @property
@@ -177,7 +182,7 @@ class Crawler:
         for host, number in self._store.queued():
             self._politeness.add_stored(host, number)
         if self._settings.pages_per_host is not None:
-            for host, number in self._store.fetched():
+            for host, number in self._store.asked():
                 self._politeness.lane(host).taken = number
 
     async def _feed(self, starts: Iterable[Start] | AsyncIterable[Start]) -> None:
@@ -266,7 +271,7 @@ class Crawler:
             self._timer.cancel()
         self._armed_for = moment
         if moment is not None:
-            seconds = max(moment - self._crawl.clock(), 0) / NANOSECONDS
+            seconds = max(moment - self._crawl.clock(), SOON) / NANOSECONDS
             self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
 
     def _ring(self) -> None:
@@ -310,12 +315,16 @@ class Crawler:
         task.add_done_callback(self._tasks.discard)
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """Ends the crawl with whatever `work` raises."""
+        """Ends the crawl with whatever `work` raises first, also where it was about to end anyway."""
         try:
             await work
         except Exception as error:
-            if self._end is not None and not self._end.done():
+            if self._end is None or self._late is not None:
+                return
+            if not self._end.done():
                 self._end.set_exception(error)
+            elif self._end.cancelled() or self._end.exception() is None:
+                self._late = error
 
     async def _wind_up(self, committing: "asyncio.Task[None]") -> None:
         for timer in (self._timer, *self._limits):
@@ -324,15 +333,18 @@ class Crawler:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         try:
+            await asyncio.gather(*tasks, return_exceptions=True)
             if not committing.done():
-                await self._frontier.stored()
+                with suppress(StateError):  # the committing task raises it too
+                    await self._frontier.stored()
         finally:
             committing.cancel()
-            await asyncio.gather(committing, return_exceptions=True)
             self._frontier.close()
             self._crawl.progress.state = "stopped"
+            await asyncio.gather(committing, return_exceptions=True)
+        if self._late is not None:
+            raise self._late
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
+from math import comb
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -35,6 +36,9 @@ MAX_VALUES = 1_000
 MAX_TEXT = 10_000
 """Characters of one of them."""
 
+MAX_DIRECTIVES = 100
+"""Things that a page may say to robots."""
+
 MAX_CHARACTERS = 20_000_000
 """Characters that the selectors of one page go through; they count again for each element around."""
 
@@ -46,6 +50,14 @@ FEW_TAGS = 5_000
 
 SIBLINGS = re.compile(r"~|:nth-|-of-type")
 """What makes a selector look at all siblings of each element, which takes the square of their number."""
+
+MAX_CLIMBS = 20_000_000
+"""Chains of ancestors that one selector may try in a page; a second or two."""
+
+DESCENT = re.compile(r"(?<![\s>+~,(])\s+(?![\s>+~,)])|:has\(")
+"""What makes a selector try the ancestors of each element, one after the other."""
+
+NO_DESCENT = re.compile(r""""[^"]*"|'[^']*'|\[[^\]]*\]""")
 
 MAX_SELECTORS = 100
 MAX_CLIMB = 10
@@ -98,14 +110,15 @@ def extract(body: bytes, content_type: str, base_url: str, selectors: Mapping[st
     except (SelectolaxError, ValueError, MemoryError):
         return found
     links: dict[str, None] = {}
+    marked: dict[str, None] = {}
     directives: list[str] = []
     has_base = has_title = False
     for node in tree.css(TOLD):
         tag, attributes = node.tag, node.attributes
         match tag:
             case "a" | "area":
-                if "rel" not in attributes or "nofollow" not in words(attributes["rel"]):
-                    add_link(links, attributes["href"])
+                is_marked = "rel" in attributes and "nofollow" in words(attributes["rel"])
+                add_link(marked if is_marked else links, attributes["href"])
             case "link":
                 read_link_element(found, links, attributes)
             case "meta":
@@ -118,8 +131,8 @@ def extract(body: bytes, content_type: str, base_url: str, selectors: Mapping[st
             case "title" if not has_title and not is_in_drawing(node):
                 has_title = True
                 found.title = normal(node.text(), MAX_TITLE)
-    found.links = list(links)[:MAX_LINKS]
-    found.robots = ", ".join(dict.fromkeys(directives))
+    found.links, found.marked_links = list(links), list(marked)
+    found.robots = ", ".join(list(dict.fromkeys(directives))[:MAX_DIRECTIVES])
     found.nofollow = "nofollow" in directives or "none" in directives
     if selectors:
         found.selected = select(tree, selectors, html.count(b"<"))
@@ -196,11 +209,12 @@ def select(tree: LexborHTMLParser, selectors: Mapping[str, str], tags: int) -> d
     """
     left = MAX_CHARACTERS
     is_crowded = tags > FEW_TAGS and any(map(SIBLINGS.search, selectors.values())) and steps(tree) > MAX_STEPS
+    depths = depths_of(tree) if any(descents(selection(each).css) > 1 for each in selectors.values()) else {}
     selected: dict[str, list[str]] = {}
     for name, selector in selectors.items():
         selected[name] = values = []
         css, attribute = selection(selector)
-        if is_crowded and SIBLINGS.search(css):
+        if (is_crowded and SIBLINGS.search(css)) or climbs(depths, descents(css)) > MAX_CLIMBS:
             continue
         for node in found_by(tree, css)[:MAX_VALUES]:
             text = node.text() if attribute is None else node.attributes.get(attribute)
@@ -220,6 +234,28 @@ def steps(tree: LexborHTMLParser) -> int:
     parents = (node.parent for node in tree.root.traverse())
     children = Counter(parent.mem_id for parent in parents if parent is not None)
     return sum(number * number for number in children.values())
+
+
+@lru_cache(maxsize=1024)
+def descents(css: str) -> int:
+    """How many times a selector goes from an element to any of its ancestors."""
+    return max(len(DESCENT.findall(one.strip())) for one in NO_DESCENT.sub("", css).split(","))
+
+
+def depths_of(tree: LexborHTMLParser) -> dict[int, int]:
+    """How many elements there are of each depth."""
+    if tree.root is None:
+        return {}
+    depth_of: dict[int, int] = {}
+    for node in tree.root.traverse():
+        parent = node.parent
+        depth_of[node.mem_id] = 1 + (0 if parent is None else depth_of.get(parent.mem_id, 0))
+    return Counter(depth_of.values())
+
+
+def climbs(depths: Mapping[int, int], descents: int) -> int:
+    """Chains of so many ancestors that a selector may try in a page of these depths; one is always cheap."""
+    return sum(number * comb(depth, descents) for depth, number in depths.items()) if descents > 1 else 0
 
 
 def found_by(tree: LexborHTMLParser, css: str) -> list[LexborNode]:

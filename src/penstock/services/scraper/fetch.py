@@ -1,6 +1,6 @@
 """One request for a page, and what its answer means to a crawl."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -78,6 +78,7 @@ class Answer:
         body: decompressed; empty where it was not wanted.
         length: bytes of it; of what was not wanted, those that the head tells.
         robots: directives of X-Robots-Tag, in lower case.
+        wants_get: whether it is one to HEAD, and GET has to tell the rest.
         size: bytes of the body on the wire.
         elapsed: nanoseconds.
         started_at: wall clock at the beginning, nanoseconds since 1970.
@@ -93,6 +94,7 @@ class Answer:
     body: bytes = b""
     length: int = 0
     robots: str = ""
+    wants_get: bool = False
     size: int = 0
     elapsed: int = 0
     started_at: int = 0
@@ -105,6 +107,8 @@ class Answer:
 
 class Fetcher:
     """Makes requests, one exchange each: no redirect is followed, nothing tried again.
+
+    Whoever asks keeps the pace of a host, so what takes a second request is told and not done.
 
     Args:
         engine: makes the exchanges.
@@ -127,19 +131,22 @@ class Fetcher:
         self._headers = (*(field for field in own if field[0].lower() not in given), *settings.headers)
         Request("http://localhost/", headers=self._headers)  # raises now, not for every page
 
-    async def fetch(self, url: str, wanted: Wanted = "page", *, max_size: int | None = None) -> Answer:
+    async def fetch(
+        self, url: str, wanted: Wanted = "page", *, max_size: int | None = None, by_get: bool = False
+    ) -> Answer:
         """Asks for a canonical URL; no failure of network or server raises.
 
         Args:
             url: what is asked for.
             wanted: what of the answer is read.
             max_size: bytes of the body, compressed and decompressed; None for the setting.
+            by_get: whether HEAD was tried and did not tell enough.
         """
         limit = self._max_size if max_size is None else max_size
-        if wanted == "page" and looks_binary(url):
-            return await self._head_first(url, limit)
+        if not by_get and (wanted == "head" or (wanted == "page" and looks_binary(url))):
+            return await self._head(url, wanted)
         if wanted == "head":
-            return await self._head(url, (403, 404, 405, 501))
+            limit = 0
         return self._answer(await self._get(url, limit), wanted, limit)
 
     async def _get(self, url: str, limit: int, method: str = "GET") -> Exchange:
@@ -151,18 +158,13 @@ class Fetcher:
             return Exchange(failure="protocol", error=one_line(str(error), MAX_WORDS))
         return await self._engine.exchange(request, self._timeout)
 
-    async def _head(self, url: str, disliked: Container[int]) -> Answer:
-        """HEAD, and GET without the body where a status says that HEAD may not be liked."""
-        exchange = await self._get(url, 0, "HEAD")
-        if exchange.status in disliked:
-            exchange = await self._get(url, 0)
-        return self._answer(exchange, "head", 0)
-
-    async def _head_first(self, url: str, limit: int) -> Answer:
-        """HEAD, and the rest only of what is a page in spite of its name."""
-        answer = await self._head(url, (405, 501))
-        if answer.status == 200 and self._is_read(answer):
-            return self._answer(await self._get(url, limit), "page", limit)
+    async def _head(self, url: str, wanted: Wanted) -> Answer:
+        """HEAD; GET has to follow where its status may mean that HEAD is not liked, and for a page."""
+        answer = self._answer(await self._get(url, 0, "HEAD"), "head", 0)
+        if wanted == "head":
+            answer.wants_get = answer.status in (403, 404, 405, 501)
+        else:
+            answer.wants_get = answer.status in (405, 501) or (answer.status == 200 and self._is_read(answer))
         return answer
 
     def _answer(self, exchange: Exchange, wanted: Wanted, limit: int) -> Answer:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -69,6 +69,16 @@ INSERT INTO rows (id, row) SELECT json_extract(value, '$[0]'), json_extract(valu
 """
 SET_STATE = "UPDATE urls SET state = ? WHERE id IN (SELECT value FROM json_each(?))"
 ADD_HOSTS = "INSERT OR IGNORE INTO scope SELECT value FROM json_each(?)"
+
+FORGET_CLAIMS = """
+DELETE FROM urls WHERE state = ? AND parent NOT IN (SELECT id FROM urls WHERE state = ?)
+"""
+ASKED = """
+SELECT host, count(*) FROM urls JOIN rows USING (id)
+WHERE json_extract(row, '$.attempts') > 0 OR json_extract(row, '$.fetched_at') <> ''
+   OR json_extract(row, '$.outcome') = 'interrupted'
+GROUP BY host
+"""
 
 LOAD = """
 SELECT id, url, kind, depth, chain, parent, given, sitemap,
@@ -183,7 +193,7 @@ class Store:
             run(f"PRAGMA user_version = {VERSION}")
             self._db.executescript(SCHEMA)
             run("BEGIN IMMEDIATE")
-            run("DELETE FROM urls WHERE state = ?", (CLAIMED,))  # who claimed them starts again
+            run(FORGET_CLAIMS, (CLAIMED, STARTED))  # who claimed them starts again
             run("COMMIT")
         except sqlite3.Error as error:
             raise self._failure(error) from None
@@ -236,8 +246,11 @@ class Store:
         ]
 
     def started(self) -> list[Visit]:
-        """URLs that were in flight when an earlier run was killed, and are marked so."""
+        """URLs that were in flight when an earlier run was killed, and are marked so, with their claims."""
         statement = LOAD.replace("state = 0 AND host = ?", f"state = {STARTED} AND ? = ''")
+        claims: dict[int, dict[str, int]] = {}
+        for number, url, owner in self._all("SELECT id, url, parent FROM urls WHERE state = ?", (CLAIMED,)):
+            claims.setdefault(owner, {})[url] = number
         visits = []
         for number, url, kind, depth, chain, parent, given, sitemap, referrer in self._all(
             statement, ("", 0, -1)
@@ -245,19 +258,21 @@ class Store:
             visits.append(
                 Visit(number, url, "", KINDS[kind], depth, chain, parent, referrer, given, bool(sitemap))
             )
+            visits[-1].claims = claims.get(number, {})
         return visits
 
     def queue_started(self) -> None:
-        """Marks those as queued."""
+        """Marks those as queued; their claims are forgotten."""
         self._all("UPDATE urls SET state = ? WHERE state = ?", (QUEUED, STARTED))
+        self._all("DELETE FROM urls WHERE state = ?", (CLAIMED,))
 
     def queued(self) -> list[tuple[str, int]]:
         """Hosts, and how many of their URLs are queued."""
         return self._all("SELECT host, count(*) FROM urls WHERE state = 0 GROUP BY host ORDER BY min(id)")
 
-    def fetched(self) -> list[tuple[str, int]]:
-        """Hosts, and how many of their URLs have rows."""
-        return self._all("SELECT host, count(*) FROM urls JOIN rows USING (id) GROUP BY host")
+    def asked(self) -> list[tuple[str, int]]:
+        """Hosts, and for how many of the URLs with rows they were asked: not all rows took a request."""
+        return self._all(ASKED)
 
     def hosts(self) -> list[str]:
         """Hosts that belong to the scope."""
@@ -279,8 +294,14 @@ class Store:
             "SELECT seq, row FROM rows WHERE seq > ? ORDER BY seq LIMIT ?", (last, ROWS_AT_ONCE)
         ):
             for _, row in rows:
-                yield decoded(row)
+                yield self._page(row)
             last = rows[-1][0]
+
+    def _page(self, row: str) -> Page:
+        try:
+            return decoded(row)
+        except msgspec.DecodeError as error:
+            raise StateError(f"{self._path or 'the state'} holds a row that is none: {error}") from None
 
     def _all(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
         try:
@@ -362,6 +383,7 @@ class Frontier:
 
         Raises:
             StateError: a batch could not be stored; nothing will be any more.
+            Exception: whatever `committed` raises; likewise.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -372,12 +394,12 @@ class Frontier:
             self.committing = True
             try:
                 new = await loop.run_in_executor(self._thread, self._store.commit, self._statements(batch))
+                self.committing = False
+                self._apply(batch, set(new))
             except BaseException as error:
+                self.committing = False
                 self._fail(batch, error)
                 raise
-            finally:
-                self.committing = False
-            self._apply(batch, set(new))
 
     async def room(self) -> None:
         """Waits while too much waits to be stored; who adds or finishes asks for it before."""
@@ -506,7 +528,9 @@ class Frontier:
         self._failure = error
         self._room.set()
         for lost in (batch, self._batch):
-            for future in lost.waiting:
-                future.cancel()
-            for claim in lost.claimed:
-                claim.is_new.cancel()
+            futures: list[asyncio.Future[Any]] = [*lost.waiting, *(claim.is_new for claim in lost.claimed)]
+            for future in futures:
+                if isinstance(error, asyncio.CancelledError):
+                    future.cancel()
+                elif not future.done():
+                    future.set_exception(StateError(str(error)))

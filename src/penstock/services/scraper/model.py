@@ -119,6 +119,7 @@ class Extract:
         title: white space collapsed, bounded.
         links: references to other pages as they are written, stripped, in order; those marked
             rel=nofollow are not among them. The scraper joins them to `base` and checks them.
+        marked_links: the same of those that are.
         selected: texts by name of selector.
         encoding: name of the encoding it was read in.
         base: what links are relative to: the page's URL, or what its base element says.
@@ -129,6 +130,7 @@ class Extract:
 
     title: str = ""
     links: Sequence[str] = ()
+    marked_links: Sequence[str] = ()
     selected: dict[str, list[str]] = field(default_factory=dict)
     encoding: str = ""
     base: str = ""

@@ -23,6 +23,9 @@ WINDOW = 1_000
 LOW = 100
 """Visits below which more are asked for."""
 
+NO_ROOM = 0.1
+"""Seconds until a host asks again for which the limiter has no room among a million."""
+
 MAX_HELD = 50_000
 """Visits of all hosts that are held in memory."""
 
@@ -229,7 +232,7 @@ class Politeness:
         self._list(lane)
 
     def failed(self, lane: Lane, began: int) -> int:
-        """Counts a failed connection; returns how many there were in a row.
+        """Counts a failed connection; returns how many there were in a row since one that came through.
 
         Args:
             lane: of the host.
@@ -343,7 +346,8 @@ class Politeness:
     def _goes_now(self, lane: Lane, now: int) -> bool:
         """Takes a token, or lists the lane for the moment when there is one."""
         if self._limiter is not None and not self._limiter.allow(lane.host):
-            lane.ready_at = now + ceil(self._limiter.retry_after(lane.host) * NANOSECONDS)
+            wait = self._limiter.retry_after(lane.host) or NO_ROOM
+            lane.ready_at = now + ceil(wait * NANOSECONDS)
             self._list(lane)
             return False
         lane.in_flight += 1

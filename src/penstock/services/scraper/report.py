@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from penstock.errors import PenstockError
-from penstock.services.row_files import CsvRows, JsonRows
+from penstock.services.row_files import CsvRows, JsonRows, Naming
 from penstock.services.scraper.model import Page
 
 __all__ = ["COLUMNS", "CsvReport", "JsonReport", "NdjsonReport", "NotAReport", "SqliteReport"]
@@ -22,6 +22,8 @@ COLUMNS = (
 )  # fmt: skip
 """Of the CSV and the SQLite table, and members of the JSON objects; `selected` comes after them."""
 
+SELECTED = "selected."
+
 BETWEEN = " | "
 """Stands in a CSV cell between the texts that one selector found."""
 
@@ -30,13 +32,13 @@ class CsvReport(CsvRows[Page]):
     """Writes a row for each page, and a column for each selector.
 
     Args:
-        path: see CsvRows.
-        selectors: names of the columns.
+        path: see CsvRows; an int is a descriptor of standard output.
+        selectors: names of the columns; one that the table has already gets `selected.` before it.
     """
 
-    def __init__(self, path: str | Path, selectors: Iterable[str] = ()) -> None:
+    def __init__(self, path: str | Path | int, selectors: Iterable[str] = ()) -> None:
         self._selectors = tuple(selectors)
-        super().__init__(path, [*COLUMNS, *self._selectors], self._cells_of)
+        super().__init__(path, [*COLUMNS, *map(column_of, self._selectors)], self._cells_of)
 
     def _cells_of(self, page: Page) -> list[object]:
         values = [getattr(page, name) for name in COLUMNS]
@@ -44,14 +46,19 @@ class CsvReport(CsvRows[Page]):
         return [int(value) if value is True or value is False else value for value in values] + texts
 
 
+def column_of(selector: str) -> str:
+    """The name of a selector's column; no two share one."""
+    return f"{SELECTED}{selector}" if selector in COLUMNS or selector.startswith(SELECTED) else selector
+
+
 class JsonReport(JsonRows[Page]):
     """Writes a JSON array with an object a line; `selected` is an object of lists.
 
     Args:
-        path: see JsonRows.
+        path: see JsonRows; an int is a descriptor of standard output.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path | int) -> None:
         super().__init__(path, members)
 
 
@@ -63,19 +70,22 @@ class NdjsonReport:
     """Writes a JSON object a line: the members of JsonReport.
 
     Args:
-        path: created, or emptied.
+        path: created, or emptied; an int is a descriptor of standard output.
 
     Raises:
         OSError: the file cannot be opened or written, here and in write().
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - __exit__ closes it
+    def __init__(self, path: str | Path | int) -> None:
+        self._naming = Naming(path)
+        self._file = open(path, "wb")  # noqa: SIM115 - __exit__ closes it
         self._encoder = msgspec.json.Encoder()
 
     def write(self, page: Page) -> None:
         """Appends one line."""
-        self._file.write(self._encoder.encode(members(page)) + b"\n")
+        with self._naming:
+            self._file.write(self._encoder.encode(members(page)) + b"\n")
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +93,8 @@ class NdjsonReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._naming:
+            self._file.close()
 
 
 class NotAReport(PenstockError, OSError):

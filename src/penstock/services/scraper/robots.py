@@ -8,6 +8,7 @@ how long.
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import count
 
 from penstock.cache import Cache
 from penstock.services.scraper.fetch import Answer
@@ -48,8 +49,13 @@ LARGE = 32 * 1024
 
 COMPATIBLE = re.compile(r"\(compatible;\s*([^\s/;()]+)")
 
+MAX_WEIGHT = 16 * 1024 * 1024
+HEAVIEST = MAX_WEIGHT // 16  # what is heavier than all may be would not be kept, and asked for for ever
+"""What the rules that are remembered weigh together, and what one weighs at most; see weight_of."""
+
 DECISIONS = 65_536
-"""Decisions that are remembered, all hosts together."""
+DECIDED_CHARACTERS = 16_000_000
+"""Decisions that are remembered, all hosts together, and characters of what they are about."""
 
 
 def agent_of(user_agent: str) -> str:
@@ -74,13 +80,25 @@ class RobotsRules:
         agent: the robot's product token.
         refusal: why nothing may be fetched, in plain words; empty when the rules decide.
         outcome: of pages that may not be fetched for that: failed where their requests would fail likewise.
+        weight: what they count for among those that are remembered; see weight_of.
+
+    Attributes:
+        number: of its own; whoever remembers the number does not keep the rules.
     """
 
-    __slots__ = ("_agent", "_has_rules", "_protego", "crawl_delay", "outcome", "refusal", "sitemaps")
+    __slots__ = ("_agent", "_protego", "crawl_delay", "number", "outcome", "refusal", "sitemaps", "weight")
 
     def __init__(
-        self, protego: Protego | None, agent: str, *, refusal: str = "", outcome: Outcome = "refused"
+        self,
+        protego: Protego | None,
+        agent: str,
+        *,
+        refusal: str = "",
+        outcome: Outcome = "refused",
+        weight: int = 0,
     ) -> None:
+        self.number = next(NUMBERS)
+        self.weight = weight
         self._protego = protego
         self._agent = agent
         self.refusal = refusal
@@ -99,6 +117,14 @@ class RobotsRules:
         if self.refusal:
             return False
         return self._protego is None or bool(self._protego.can_fetch(url, self._agent))
+
+
+NUMBERS = count()
+
+
+def weight_of(body: bytes) -> int:
+    """What the rules of a file weigh: its bytes, and much for each pattern, which becomes a program."""
+    return min(len(body) + 64 * body.count(b"*"), HEAVIEST)
 
 
 def parsed(body: bytes) -> Protego:
@@ -121,7 +147,7 @@ async def read_robots(answer: Answer, agent: str) -> RobotsRules:
     status, body = answer.status, answer.body
     if 200 <= status < 300:
         protego = await asyncio.to_thread(parsed, body) if len(body) >= LARGE else parsed(body)
-        return RobotsRules(protego, agent)
+        return RobotsRules(protego, agent, weight=weight_of(body))
     if answer.failure == "address":
         return RobotsRules(None, agent, refusal=answer.error)
     if status == 429 or status >= 500:
@@ -141,8 +167,12 @@ class Robots:
 
     def __init__(self, ttl_ns: int, *, max_origins: int = 10_000) -> None:
         self._ttl_ns = ttl_ns
-        self._rules: Cache[str, tuple[RobotsRules, int]] = Cache(max_origins)
-        self._decisions: Cache[tuple[RobotsRules, str], bool] = Cache(DECISIONS)
+        self._rules: Cache[str, tuple[RobotsRules, int]] = Cache(
+            max_origins, weigher=lambda _, held: held[0].weight, max_weight=MAX_WEIGHT
+        )
+        self._decisions: Cache[tuple[int, str], bool] = Cache(
+            DECISIONS, weigher=lambda key, _: len(key[1]), max_weight=DECIDED_CHARACTERS
+        )
 
     def rules(self, origin: str, now: int) -> RobotsRules | None:
         """The rules of an origin; None when they are to be asked for."""
@@ -156,7 +186,7 @@ class Robots:
 
     def allows(self, rules: RobotsRules, url: str) -> bool:
         """Whether the rules of its origin let a canonical URL be fetched."""
-        key = (rules, target_of(url))
+        key = (rules.number, target_of(url))
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._decisions[key] = rules.allows(url)

@@ -22,7 +22,7 @@ def row_of(visit: Visit, outcome: Outcome, words: str, answer: Answer) -> Page:
         answer: the last one; an empty one when nothing was asked.
     """
     is_url = not visit.url.startswith(NO_URL)
-    was_asked = bool(answer.status or answer.failure)
+    was_asked = bool(answer.status or answer.failure or visit.hops)
     return Page(
         url=visit.given or visit.url,
         canonical=visit.url if is_url else "",

@@ -26,11 +26,14 @@ class Screen(LiveScreen):
     Args:
         progress: returns how the crawl stands.
         is_quiet: shows no lines for pages, only the bar and the summary.
+        to_stderr: shows all on standard error, because standard output is for the rows.
     """
 
-    def __init__(self, progress: Callable[[], Progress], *, is_quiet: bool = False) -> None:
+    def __init__(
+        self, progress: Callable[[], Progress], *, is_quiet: bool = False, to_stderr: bool = False
+    ) -> None:
         self._standing = StandingColumn(progress)
-        super().__init__(None, BarColumn(bar_width=None), self._standing, expand=True)
+        super().__init__(None, BarColumn(bar_width=None), self._standing, expand=True, to_stderr=to_stderr)
         self._crawl = progress
         self._is_quiet = is_quiet
 

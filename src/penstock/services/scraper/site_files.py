@@ -58,7 +58,8 @@ class SiteFiles:
             return
         if answer.location and len(visit.hops) < MAX_REDIRECTS:
             target = self._crawl.canonicalizer.canonical(answer.location, visit.at)
-            if target is not None and target not in (*visit.hops, visit.at):
+            is_known = target is None or target in (*visit.hops, visit.at)
+            if target is not None and not is_known and self._crawl.meet(authority_of(target)):
                 self._crawl.send_on(visit, target, answer.status)
                 return
         self._obey(visit, await read_robots(answer, self._agent))
@@ -111,7 +112,7 @@ class SiteFiles:
         if url is None or self._crawl.frontier.is_known(url):
             return None
         host = authority_of(url)
-        if not self._crawl.scope.holds(host):
+        if not self._crawl.scope.holds(host) or not self._crawl.meet(host):
             return None
         depth = sitemap.depth + 1 if kind == "sitemap" else 0
         return Visit(0, url, host, kind, depth, 0, sitemap.id, from_sitemap=kind == "page")

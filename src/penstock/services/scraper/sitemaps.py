@@ -17,6 +17,15 @@ MAX_ENTRIES = 50_000
 MAX_BYTES = 52_428_800
 """Bytes of one sitemap, unpacked; the protocol allows no more."""
 
+MAX_ITEMS = 2_000_000
+"""Elements, or lines, of one sitemap: some seconds. 50,000 pages in twenty languages have half as many."""
+
+MAX_MARKUP = 1_000_000
+"""Bytes of one tag or comment: the parser begins it anew with every chunk."""
+
+MAX_MEMBERS = 1_000
+"""Parts of one gzip file, one after the other."""
+
 MAX_DEPTH = 64
 MAX_WORDS = 200
 
@@ -41,8 +50,8 @@ def read_sitemap(body: bytes, url: str) -> SitemapContent:
     """What a sitemap lists; never raises, whatever the bytes.
 
     Read are urlset and sitemapindex, RSS and Atom, and plain text with a URL a line; each as it is or in
-    gzip, whatever its name says. Entities that the file declares itself are refused, so that a small file
-    stays small.
+    gzip, whatever its name says. Entities and attributes that the file declares itself are refused, so that a
+    small file stays small.
 
     Args:
         body: as HTTP delivered it, content codings undone.
@@ -83,12 +92,23 @@ def chunks_of(body: bytes) -> Iterator[bytes]:
 
 def unzipped(body: bytes) -> Iterator[bytes]:
     unzip = zlib.decompressobj(GZIP_FORMAT)
-    packed: bytes = body
+    members = 1
     try:
-        while packed and not unzip.eof:
-            yield unzip.decompress(packed, CHUNK_BYTES)
-            packed = unzip.unconsumed_tail
-        while rest := unzip.decompress(b"", CHUNK_BYTES):
+        for chunk in chunks_of(body):  # zlib copies what it leaves, so it gets little at once
+            packed = chunk
+            while packed:
+                if unzip.eof:
+                    if packed[:1] != GZIP[:1]:
+                        return  # some pad their files
+                    if members == MAX_MEMBERS:
+                        raise UnreadSitemap(
+                            f"more than {MAX_MEMBERS:,} parts of a gzip: the rest is left out"
+                        )
+                    members += 1
+                    unzip = zlib.decompressobj(GZIP_FORMAT)
+                yield unzip.decompress(packed, CHUNK_BYTES)
+                packed = unzip.unconsumed_tail or unzip.unused_data
+        while not unzip.eof and (rest := unzip.decompress(b"", CHUNK_BYTES)):
             yield rest
     except zlib.error as error:
         raise UnreadSitemap(f"damaged gzip: {one_line(str(error), MAX_WORDS)}") from None
@@ -108,6 +128,7 @@ class Listing:
         self.pages: dict[str, None] = {}
         self.sitemaps: dict[str, None] = {}
         self._reader: XmlReader | TextReader | None = None
+        self._items = 0
 
     def read(self, chunk: bytes) -> None:
         """Takes the next bytes.
@@ -117,9 +138,10 @@ class Listing:
             ExpatError: it is no XML.
         """
         if self._reader is None:
-            if not chunk.strip():
+            chunk = chunk.removeprefix(UTF8_MARK).lstrip()  # many begin with an empty line, which XML forbids
+            if not chunk:
                 return
-            self._reader = XmlReader(self) if looks_like_xml(chunk) else TextReader(self)
+            self._reader = XmlReader(self) if chunk.startswith(XML_BEGINS) else TextReader(self)
         self._reader.read(chunk)
 
     def end(self) -> None:
@@ -127,6 +149,16 @@ class Listing:
         if self._reader is None:
             raise UnreadSitemap("empty")
         self._reader.end()
+
+    def count(self, items: int) -> None:
+        """Takes note of so many elements or lines, whatever they are.
+
+        Raises:
+            UnreadSitemap: there are too many.
+        """
+        self._items += items
+        if self._items > MAX_ITEMS:
+            raise UnreadSitemap(f"more than {MAX_ITEMS:,} elements or lines: the rest is left out")
 
     def add(self, entries: dict[str, None], text: str) -> None:
         """Takes a URL.
@@ -142,9 +174,8 @@ class Listing:
         entries[url] = None
 
 
-def looks_like_xml(chunk: bytes) -> bool:
-    start = chunk.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return start.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
+UTF8_MARK = b"\xef\xbb\xbf"
+XML_BEGINS = (b"<", b"\xff\xfe", b"\xfe\xff")
 
 
 class TextReader:
@@ -156,6 +187,7 @@ class TextReader:
 
     def read(self, chunk: bytes) -> None:
         *lines, self._line = (self._line + chunk).split(b"\n")
+        self._listing.count(len(lines))
         for line in lines:
             self._add(line)
         self._line = self._line[: MAX_URL + 1]  # a line that is longer is none, however long it gets
@@ -182,10 +214,15 @@ class XmlReader:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._stop
         self._parser.CharacterDataHandler = self._take
-        self._parser.EntityDeclHandler = refuse_entity
+        self._parser.EntityDeclHandler = refuse_declaration
+        self._parser.AttlistDeclHandler = refuse_declaration  # every element would get its attributes
+        self._size = 0
 
     def read(self, chunk: bytes) -> None:
         self._parser.Parse(chunk, False)
+        self._size += len(chunk)
+        if self._size - self._parser.CurrentByteIndex > MAX_MARKUP:
+            raise UnreadSitemap(f"a tag or comment of more than {MAX_MARKUP:,} bytes: the rest is left out")
 
     def end(self) -> None:
         self._parser.Parse(b"", True)
@@ -193,6 +230,7 @@ class XmlReader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._open) >= MAX_DEPTH:
             raise UnreadSitemap(f"elements nested more than {MAX_DEPTH} deep")
+        self._listing.count(1)
         self._open.append(name)
         self._text = None
         if self._lists() is not None:
@@ -227,5 +265,5 @@ class XmlReader:
         return self._listing.pages if (parent, name) == ("item", "link") else None
 
 
-def refuse_entity(name: str, *declared: object) -> None:
-    raise UnreadSitemap(f"declares the entity {one_line(name, 40)}, which no sitemap needs")
+def refuse_declaration(name: str, *declared: object) -> None:
+    raise UnreadSitemap(f"declares {one_line(name, 40)} itself, which no sitemap needs")

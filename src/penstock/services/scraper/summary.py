@@ -40,6 +40,7 @@ class Summary(Outcomes):
         limits: limits that were reached, in words; the first ones.
         broken: the first pages that failed.
         events: events by kind.
+        is_timed_out: whether the time for the whole crawl ended it.
     """
 
     def __init__(self) -> None:
@@ -49,16 +50,12 @@ class Summary(Outcomes):
         self.limits: dict[str, None] = {}
         self.broken: list[BrokenLink] = []
         self.events: Counter[str] = Counter()
+        self.is_timed_out = False
 
     @property
     def is_sound(self) -> bool:
         """Whether pages were fetched, none failed, and there was time for all."""
         return bool(self.statuses) and not self.failed and not self.is_timed_out
-
-    @property
-    def is_timed_out(self) -> bool:
-        """Whether the time for the whole crawl ended it."""
-        return any(words.endswith("s for the whole crawl") for words in self.limits)
 
     def add_page(self, page: Page) -> None:
         """Counts one row. What a rule refused and what is another page's double has not failed."""
@@ -83,5 +80,7 @@ class Summary(Outcomes):
         self.events[event.kind] += 1
         if event.kind == "host given up" and len(self.hosts_given_up) < MAX_NOTES:
             self.hosts_given_up.setdefault(event.url, event.words)
-        elif event.kind == "limit" and len(self.limits) < MAX_NOTES:
-            self.limits.setdefault(event.words)
+        elif event.kind == "limit":
+            self.is_timed_out = self.is_timed_out or event.words.endswith("s for the whole crawl")
+            if len(self.limits) < MAX_NOTES:
+                self.limits.setdefault(event.words)

@@ -34,6 +34,12 @@ MAX_URL = 8192
 MAX_LINK = 2048
 """Characters of a link; longer ones are not followed. No page that people read has a longer name."""
 
+is_plain = re.compile(
+    r"https?:/ | (?!https?:)[a-z][a-z0-9+.-]*: | [^:?#/\\\x00-\x20]+(?:[/?#\x20]|\Z)",
+    re.IGNORECASE | re.VERBOSE,
+).match
+"""Whether a reference surely is a whole URL or begins with a name; ` ?a` and `http:?a` are queries alone."""
+
 CACHED = 32_768
 CACHED_CHARACTERS = 16_000_000
 """References whose meaning is remembered, and their characters: most links of a site repeat on its pages."""
@@ -142,8 +148,8 @@ class Canonicalizer:
             first = reference[:1]
             if first == "#" or not first or len(reference) > MAX_LINK:
                 continue
-            # A query depends on the whole base; the rest on no more than the folder, // on the scheme alone.
-            key = (base if first == "?" else origin if first == "/" else folder, reference)
+            # Most depend on the folder alone, or the origin; queries, and what looks odd, on all of the base.
+            key = (origin if first == "/" else folder if is_plain(reference) else base, reference)
             meaning = meanings.get(key)
             if meaning is None:
                 meaning = meanings[key] = self.canonical(reference, base) or ""

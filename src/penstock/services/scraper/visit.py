@@ -39,6 +39,7 @@ class Visit:
         at: where redirects have led so far, canonical.
         hops: where they came through.
         claims: URLs on the way that belong to this visit, and their numbers.
+        by_get: whether HEAD was asked for and did not tell enough.
         attempt: the one that is made, from 1.
         spent: nanoseconds of this attempt so far.
         started_at: wall clock at the beginning of the attempt, nanoseconds since 1970.
@@ -60,6 +61,7 @@ class Visit:
     at: str = ""
     hops: list[str] = field(default_factory=list)
     claims: dict[str, int] = field(default_factory=dict)
+    by_get: bool = False
     attempt: int = 1
     spent: int = 0
     started_at: int = 0
@@ -73,5 +75,5 @@ class Visit:
     def begin_again(self, host: str) -> None:
         """Another attempt, from the URL itself."""
         self.attempt += 1
-        self.at, self.host, self.spent, self.started_at = self.url, host, 0, 0
+        self.at, self.host, self.by_get, self.spent, self.started_at = self.url, host, False, 0, 0
         self.hops.clear()

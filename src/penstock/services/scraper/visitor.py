@@ -27,6 +27,12 @@ DEAD = frozenset({"dns", "connect", "proxy", "tls", "certificate", "timeout", "c
 UNREACHED = frozenset({"dns", "connect"})
 """Failures after which the host gets a pause: its next page would meet the same."""
 
+LONG_PAGE = 100_000
+"""Bytes of a page from which it is read in a thread: that takes milliseconds, and more if it is made to."""
+
+MAX_LONG_PAGES = 2
+"""Of those at once: each takes many times its size while it is read."""
+
 SITEMAP_WAIT = 1.0
 """Seconds after which a sitemap that found no room asks again."""
 
@@ -47,6 +53,7 @@ class Visitor:
         self._extract = extract
         self._site_files = site_files
         self._asked = asked
+        self._long_pages = asyncio.Semaphore(MAX_LONG_PAGES)
 
     def judge(self, visit: Visit, lane: Lane) -> Visit | None:
         """Whether a visit may be made, and what must be known before: the gate of Politeness."""
@@ -56,7 +63,7 @@ class Visitor:
             visit.refusal, visit.refused_as = visit.url.removeprefix(f"{NO_URL}{visit.given} "), "failed"
             return visit
         limit = self._settings.pages_per_host
-        if limit is not None and lane.taken >= limit and is_first_request(visit):
+        if limit is not None and lane.taken >= limit and counts(visit):
             self._crawl.tell("limit", visit.url, f"{limit} pages of {lane.host}")
             self._crawl.politeness.close(lane)
             return None
@@ -81,13 +88,13 @@ class Visitor:
             await asyncio.sleep(0)  # a thousand of them let others have a turn
             self._skip(visit, lane)
         elif self._has_room(visit, lane):
-            if self._settings.on_interrupted == "skip" and is_first_request(visit):
+            if self._settings.on_interrupted == "skip" and counts(visit):
                 await self._crawl.frontier.start(visit)
             await self._ask(visit, lane)
 
     def _has_room(self, visit: Visit, lane: Lane) -> bool:
         """Counts a page that is about to be asked for, unless there are as many as wanted."""
-        if visit.kind == "sitemap" or not is_first_request(visit):
+        if not counts(visit):
             return True
         limit = self._settings.pages
         if limit is not None and self._asked >= limit:
@@ -115,7 +122,7 @@ class Visitor:
         else:
             answer = await self._fetch(visit, lane)
             if not await self._goes_on(visit, lane, answer):
-                self._read(visit, answer)
+                await self._read(visit, answer)
 
     async def _fetch(self, visit: Visit, lane: Lane) -> Answer:
         host, began = host_of(visit.host), self._crawl.clock()
@@ -126,9 +133,9 @@ class Visitor:
         fetch = self._crawl.fetcher.fetch
         match visit.kind:
             case "page":
-                answer = await fetch(visit.at)
+                answer = await fetch(visit.at, by_get=visit.by_get)
             case "check":
-                answer = await fetch(visit.at, "head")
+                answer = await fetch(visit.at, "head", by_get=visit.by_get)
             case "sitemap":
                 answer = await fetch(visit.at, "all", max_size=MAX_SITEMAP_BYTES)
             case "robots":
@@ -154,11 +161,15 @@ class Visitor:
             return
         if failures >= self._settings.give_up_after:
             self._crawl.give_up(lane, answer.error)
-        elif answer.failure in UNREACHED:
+        elif failures and answer.failure in UNREACHED:  # none: it began before one that came through since
             self._crawl.politeness.hold(lane, self._settings.backoff.delay(failures))
 
     async def _goes_on(self, visit: Visit, lane: Lane, answer: Answer) -> bool:
         """Whether an answer is dealt with: by another attempt, another URL, or a row for leading to none."""
+        if answer.wants_get:
+            visit.by_get = True
+            self._crawl.politeness.add_first(visit)
+            return True
         if self._crawl.tries_again(visit, lane, answer):
             return True
         if not answer.location:
@@ -184,6 +195,8 @@ class Visitor:
             return "redirect loop"
         if len(visit.hops) >= self._settings.max_redirects:
             return f"more than {self._settings.max_redirects} redirects"
+        if not self._crawl.meet(authority_of(target)):
+            return f"redirects to a host beyond the {self._settings.max_hosts} that may be met"
         if visit.kind == "page" and not self._crawl.scope.holds(authority_of(target)):
             if visit.depth or visit.from_sitemap:
                 return f"{OUTSIDE}, to {one_line(target, 150)}"
@@ -200,7 +213,7 @@ class Visitor:
             return True
         return await self._crawl.frontier.claim(visit, target, authority_of(target))
 
-    def _read(self, visit: Visit, answer: Answer) -> None:
+    async def _read(self, visit: Visit, answer: Answer) -> None:
         """Makes the row of a page, and visits of its links."""
         if not answer.status:
             outcome: Outcome = "refused" if answer.failure == "address" else "failed"
@@ -209,13 +222,14 @@ class Visitor:
         page = row_of(visit, "fetched", answer.error, answer)
         if answer.body and visit.kind == "page":
             settings, canonicalizer = self._settings, self._crawl.canonicalizer
-            held = self._held_by(visit, answer, page)
+            held = await self._held_by(visit, answer, page)
             page.title, page.charset, page.selected = held.title, held.encoding, held.selected
             page.robots = ", ".join(filter(None, (answer.robots, held.robots)))
             base = visit.at
             if held.base and held.base != base:
                 base = canonicalizer.canonical(held.base, base) or base
-            links = canonicalizer.links(base, held.links[: settings.max_links])
+            references = held.links if settings.obey_nofollow else [*held.links, *held.marked_links]
+            links = canonicalizer.links(base, references[: settings.max_links])
             page.links = len(links)
             self._crawl.progress.links += len(links)
             forbidden = held.nofollow or "nofollow" in answer.robots or "none" in answer.robots
@@ -223,9 +237,13 @@ class Visitor:
                 self._follow(visit, links)
         self._crawl.report(visit, page)
 
-    def _held_by(self, visit: Visit, answer: Answer, page: Page) -> Extract:
+    async def _held_by(self, visit: Visit, answer: Answer, page: Page) -> Extract:
+        what = (answer.body, answer.content_type, visit.at, self._settings.selectors)
         try:
-            return self._extract(answer.body, answer.content_type, visit.at, self._settings.selectors)
+            if len(answer.body) <= LONG_PAGE:
+                return self._extract(*what)
+            async with self._long_pages:
+                return await asyncio.to_thread(self._extract, *what)
         except Exception as error:  # it promises not to; were it to break that, one page is less than all
             log.exception("%s could not be read", visit.at)
             page.error = f"could not be read: {type(error).__name__}"
@@ -242,7 +260,7 @@ class Visitor:
     def _visit_of(self, page: Visit, link: str) -> Visit | None:
         host, depth = authority_of(link), page.depth + 1
         is_inside = self._crawl.scope.holds(host)
-        if not (is_inside or self._settings.check_links) or not self._has_room_for(host):
+        if not (is_inside or self._settings.check_links) or not self._crawl.meet(host):
             return None
         if not is_inside:
             return Visit(0, link, host, "check", depth, 0, page.id, page.at)
@@ -254,18 +272,10 @@ class Visitor:
             return None
         return Visit(0, link, host, "page", depth, chain, page.id, page.at)
 
-    def _has_room_for(self, host: str) -> bool:
-        """Whether a host may be met: each takes memory, and a wildcard of DNS has any number of them."""
-        politeness, limit = self._crawl.politeness, self._settings.max_hosts
-        if politeness.knows(host) or politeness.hosts < limit:
-            return True
-        self._crawl.tell_once("limit", f"{limit} hosts met: links to others are dropped")
-        return False
-
 
 OUTSIDE = "redirects outside the scope"
 
 
-def is_first_request(visit: Visit) -> bool:
-    """Whether it has not been asked for yet, neither its own URL nor one that it redirects to."""
-    return visit.attempt == 1 and not visit.hops
+def counts(visit: Visit) -> bool:
+    """Whether its next request makes one more page: neither its URL nor one after it was asked for yet."""
+    return visit.kind in ("page", "check") and visit.attempt == 1 and not visit.hops and not visit.by_get
