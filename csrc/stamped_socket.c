@@ -97,6 +97,11 @@ int ps_socket_connected(int fd) {
     return 0;
 }
 
+int ps_socket_has_come(int fd) {
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 int64_t ps_socket_send(int fd, const void *bytes, size_t size) {
     ssize_t sent;
     do sent = send(fd, bytes, size, MSG_NOSIGNAL);
@@ -161,6 +166,11 @@ int ps_socket_connect(int poller, uint64_t tag, const ps_endpoint *to, const ps_
 }
 
 int ps_socket_connected(int fd) {
+    (void)fd;
+    return -ENOSYS;
+}
+
+int ps_socket_has_come(int fd) {
     (void)fd;
     return -ENOSYS;
 }

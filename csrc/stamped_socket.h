@@ -9,6 +9,8 @@
  * Sockets are registered once, edge-triggered, for reading, writing and the other side's end. A call that
  * fails returns -errno; -EAGAIN says that it can be made again when the socket is ready. Where there is no
  * epoll every call returns -ENOSYS. Nothing here allocates.
+ * A tag must not be trusted to be of a socket that is still open: one that another process has too, by fork,
+ * stays registered when it is closed here.
  * Source: socket(7), SO_TIMESTAMPNS: for TCP it is the time at which the last byte handed over arrived, on
  * the wall clock (Linux 4.14, net: ipv4 receive timestamps for TCP); tcp(7), TCP_INFO. */
 #ifndef PS_STAMPED_SOCKET_H
@@ -48,6 +50,9 @@ int ps_socket_connect(int poller, uint64_t tag, const ps_endpoint *to, const ps_
 
 /* 0 when it is connected, -EAGAIN while it is on its way. */
 int ps_socket_connected(int fd);
+
+/* 1 when something is there to be read, be it the end or an error, else 0. Reads nothing. */
+int ps_socket_has_come(int fd);
 
 /* Returns how many bytes it took. */
 int64_t ps_socket_send(int fd, const void *bytes, size_t size);

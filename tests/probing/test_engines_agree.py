@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from engines_under_test import KINDS, engine_kinds, opened
-from serving import server_that_wants_a_certificate, serving
+from serving import server_that_wants_a_certificate, serving, tls_server_that_sends
 from tls_servers import client_context
 
 from bad_server import BadServer, answer
 from penstock.probing.request import Request
 from penstock.probing.resolver import Address, AddressRefused
+from penstock.probing.turns import Turns
 
 on_engine = engine_kinds(*KINDS)
 
@@ -354,6 +355,57 @@ def test_many_at_once_have_their_own_answers(on_engine):
     on_engine(main)
 
 
+def test_the_wait_for_a_turn_is_not_in_the_timeout(on_engine, monkeypatch):
+    async def main(kind):
+        async def take_later(turns):
+            await asyncio.sleep(0.6)
+            return turns.take_now()
+
+        monkeypatch.setattr(Turns, "take", take_later)
+        async with BadServer() as server, opened(kind, connecting=1) as engine:
+            exchanges = await asyncio.gather(
+                *(engine.exchange(Request(server.url("/ok")), 0.5) for _ in range(2))
+            )
+            assert [exchange.error for exchange in exchanges] == ["", ""]
+            assert max(exchange.queued for exchange in exchanges) > 500_000_000
+
+    on_engine(main)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_who_is_cancelled_at_any_turn_of_the_loop_leaves_no_connection_and_no_message(on_engine, scheme):
+    async def main(kind):
+        server, messages = OkForever(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: messages.append(context))
+        async with serving(server, tls="good" if scheme == "https" else None) as port:
+            for turns in range(40):
+                async with opened(kind, ssl=client_context()) as engine:
+                    task = asyncio.create_task(engine.exchange(Request(f"{scheme}://127.0.0.1:{port}/"), 30))
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.wait([task])
+            while server.open:  # else the test hangs
+                await asyncio.sleep(0.001)
+        # what asyncio's own server says of clients that are gone is not ours
+        assert [each for each in messages if "incoming" not in each["message"]] == []
+
+    on_engine(main)
+
+
+class OkForever:
+    def __init__(self):
+        self.open = 0
+
+    async def __call__(self, reader, writer):
+        self.open += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        finally:
+            self.open -= 1
+
+
 # TLS
 
 
@@ -418,6 +470,38 @@ def test_a_body_that_ends_with_the_connection_is_read_over_tls_too(on_engine):
         async with tls_server("good", data) as url, opened(kind, ssl=client_context()) as engine:
             exchange = await engine.exchange(Request(url, keep_body=99), 30)
             assert (exchange.status, exchange.body) == (200, b"hello")
+
+    on_engine(main)
+
+
+CLOSE_DELIMITED = b"HTTP/1.1 200 OK\r\n\r\nhello"
+WITH_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    ("sent", "fault", "status"),
+    [(CLOSE_DELIMITED, CUT_SHORT, 0), (WITH_LENGTH, ("", "", False), 200)],
+    ids=["ended by the connection", "with a length"],
+)
+def test_an_answer_that_only_the_connection_ends_is_cut_short_when_tls_was_not_ended(
+    on_engine, sent, fault, status
+):
+    async def main(kind):
+        with tls_server_that_sends(sent, kind="good") as port:
+            async with opened(kind, ssl=client_context()) as engine:
+                exchange = await engine.exchange(Request(f"https://127.0.0.1:{port}/"), 30)
+                assert (told(exchange), exchange.status, exchange.size) == (fault, status, 5)
+
+    on_engine(main)
+
+
+def test_an_answer_in_the_segment_that_ends_the_handshake_is_read(on_engine):
+    async def main(kind):
+        with tls_server_that_sends(WITH_LENGTH, kind="old TLS", at_once=True) as port:
+            async with opened(kind, ssl=client_context()) as engine:
+                exchange = await engine.exchange(Request(f"https://127.0.0.1:{port}/", keep_body=9), 30)
+                assert (exchange.error, exchange.status, exchange.body) == ("", 200, b"hello")
+                assert min(exchange.phases) >= 0
 
     on_engine(main)
 

@@ -1,6 +1,10 @@
 """Connections that are used again, and those that are not."""
 
 import asyncio
+import gc
+import os
+import socket
+import ssl
 
 import pytest
 from engines_under_test import KINDS, POOLED, engine_kinds, made, opened, run_on
@@ -9,6 +13,7 @@ from tls_servers import client_context
 
 from penstock import PenstockError
 from penstock.clock import NANOSECONDS, ManualClock
+from penstock.probing._sockets_py import Tls
 from penstock.probing.engine import EngineSettings
 from penstock.probing.request import Request
 from penstock.probing.resolver import SystemResolver
@@ -97,6 +102,37 @@ def test_a_connection_is_not_used_again_when_it_may_not_be(on_engine, sent):
     on_engine(main)
 
 
+class SaysMore(Counting):
+    """Sends an answer that nobody asked for behind each one that somebody did, and tells when it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.more = asyncio.Event()
+
+    async def __call__(self, reader, writer):
+        self.connections += 1
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            path = head.split(b" ")[1]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(path) + path)
+            await asyncio.sleep(0.005)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            self.more.set()
+
+
+def test_an_answer_that_came_before_its_request_is_not_taken_for_one(on_engine):
+    async def main(kind):
+        server = SaysMore()
+        async with serving(server) as port, opened(kind) as engine:
+            for path in (b"/0", b"/1", b"/2"):
+                request = Request(f"http://127.0.0.1:{port}{path.decode()}", keep_alive=True, keep_body=9)
+                exchange = await engine.exchange(request, 30)
+                assert (exchange.status, exchange.body, exchange.reused) == (200, path, False)
+                await server.more.wait()  # and this task goes on before the engine has looked
+                server.more.clear()
+
+    on_engine(main)
+
+
 class HangsUpOnTheSecond(Counting):
     """Answers the first request of a connection, and hangs up when the second one has come."""
 
@@ -116,6 +152,23 @@ def test_a_kept_connection_that_was_closed_is_replaced_without_a_word(on_engine)
             assert [exchange.status for exchange in exchanges] == [200, 200, 200]
             assert [exchange.reused for exchange in exchanges] == [False, False, False]
             assert server.connections == 3
+
+    on_engine(main)
+
+
+def test_an_exchange_on_a_replaced_connection_has_taken_the_time_of_both(on_engine):
+    async def main(kind):
+        class Slow(HangsUpOnTheSecond):
+            async def __call__(self, reader, writer):
+                await super().__call__(reader, writer)
+                await asyncio.sleep(0.05)
+
+        async with serving(Slow()) as port, opened(kind) as engine:
+            request = Request(f"http://127.0.0.1:{port}/", keep_alive=True)
+            await engine.exchange(request, 30)
+            exchange = await engine.exchange(request, 30)
+            assert (exchange.status, exchange.reused) == (200, False)
+            assert exchange.phases.total > 40_000_000  # uvloop wakes up early
 
     on_engine(main)
 
@@ -200,6 +253,86 @@ def test_a_connection_is_not_used_again_after_15_seconds(kind):
             assert [await reused_after(seconds) for seconds in (0, 15, 15.1, 1)] == [False, True, False, True]
             await engine.aclose()
             names.close()
+
+    run_on("asyncio", main())
+
+
+def test_who_is_cancelled_does_not_close_the_connection_that_another_has_taken_meanwhile():
+    """The compiled twin wakes the one who is cancelled first."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            async with opened("socket-py") as engine:
+                request = Request(f"http://127.0.0.1:{listening.getsockname()[1]}/", keep_alive=True)
+                first = asyncio.create_task(engine.exchange(request, 30))
+                server, _ = await loop.sock_accept(listening)
+                with server:
+                    await loop.sock_recv(server, 65_536)
+                    first.cancel()
+                    server.send(OK)
+                    engine.connections._look()  # the answer comes before the task has heard
+                    second = engine.connections.again(request, 30)
+                    with pytest.raises(asyncio.CancelledError):
+                        await first
+                    server.send(OK)
+                    async with asyncio.timeout(10):
+                        assert (await second.answer).status == 200
+
+    run_on("asyncio", main())
+
+
+@pytest.mark.parametrize("kind", ["socket-c", "socket-py"])
+def test_a_kept_connection_whose_server_wants_a_new_handshake_is_not_used(kind, monkeypatch):
+    async def main():
+        server = Counting()
+        async with serving(server, tls="good") as port, opened(kind, ssl=client_context()) as engine:
+            request = Request(f"https://127.0.0.1:{port}/", method="POST", keep_alive=True)
+            await engine.exchange(request, 30)
+            with monkeypatch.context() as patched:
+
+                def wants_a_handshake(tls, data):
+                    patched.undo()  # the next connection works
+                    raise ssl.SSLWantReadError
+
+                patched.setattr(Tls, "encrypted", wants_a_handshake)
+                exchange = await engine.exchange(request, 30)
+            assert (exchange.status, exchange.reused) == (200, False)
+            assert server.connections == 2
+
+    run_on("asyncio", main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pooled
+def test_connections_that_a_fork_has_too_are_closed_for_good(kind):
+    async def main():
+        server = Counting()
+        async with serving(server) as port, opened(kind) as engine:
+            url = f"http://127.0.0.1:{port}/"
+            requests = [engine.exchange(Request(url, keep_alive=True), 30) for _ in range(20)]
+            await asyncio.gather(*requests)
+            alive, ends = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(ends)
+                os.read(alive, 1)  # until the test is over
+                os._exit(0)
+            for writer in server.writers:
+                writer.write(b"not asked for")
+            while server.writers[0].transport.get_write_buffer_size():
+                await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0.001)  # they are closed here, but not in the child
+            gc.collect()
+            for writer in server.writers:
+                writer.write(b"and more")  # would wake those that are not there any more
+            assert (await engine.exchange(Request(url), 30)).status == 200
+            os.close(ends)
+            os.close(alive)
+            os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
 
     run_on("asyncio", main())
 

@@ -36,6 +36,8 @@ async def test_auto_is_the_best_one_that_can_do_what_is_asked(name, settings, op
         ("protocol", {"proxy": "http://h"}, "engine protocol knows no proxies: take auto or aiohttp"),
         ("auto", {"proxy": "socks5://h"}, "proxy must be the URL of an HTTP proxy: must start with"),
         ("auto", {"source": "localhost"}, "source must be an IP address, got 'localhost'"),
+        ("auto", {"server_hostname": ""}, "server_hostname must be a name or an address, got ''"),
+        ("auto", {"server_hostname": ".a"}, "server_hostname must be a name or an address, got '.a'"),
         ("auto", {"family": 5}, "family must be 4, 6, or 0 for both, got 5"),
         ("auto", {"connections": -1}, "connections must be >= 0, got -1"),
         ("auto", {"connecting": 0}, "connecting must be >= 1, got 0"),

@@ -1,8 +1,10 @@
 """Times of the kernel: which are believed, and what comes of the others."""
 
 import asyncio
+import socket
 import struct
 import sys
+import time
 from time import monotonic_ns, time_ns
 
 import pytest
@@ -16,7 +18,7 @@ from penstock.clock import NANOSECONDS
 from penstock.probing.engine import EngineSettings
 from penstock.probing.request import Request
 from penstock.probing.resolver import SystemResolver
-from penstock.probing.stamps import SO_TIMESTAMPNS, monotonic_of, stamp_in
+from penstock.probing.stamps import ANCILLARY_BYTES, SO_TIMESTAMPNS, monotonic_of, stamp_in
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="stamps are Linux's")
 sockets = pytest.mark.parametrize("kind", ["socket-c", "socket-py"])
@@ -66,6 +68,24 @@ def test_the_stamp_is_found_among_other_messages():
     assert stamp_in([(1, 29, b""), (1, SO_TIMESTAMPNS, data)]) == 5_000_000_007
 
 
+@pytest.fixture(scope="module")
+def stamps():
+    """The kernel begins to take stamps a while after the first socket wants some; then it goes on."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as here,
+    ):
+        here.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        there, _ = listening.accept()
+        with there:
+            for _ in range(5000):
+                there.send(b"x")
+                if stamp_in(here.recvmsg(1, ANCILLARY_BYTES)[1]):
+                    break
+                time.sleep(0.001)
+            yield
+
+
 async def answer(reader, writer):
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -74,6 +94,7 @@ async def answer(reader, writer):
 @linux
 @sockets
 @pytest.mark.parametrize("tls", [None, "good"])
+@pytest.mark.usefixtures("stamps")
 def test_the_end_of_an_answer_is_when_it_came_not_when_this_process_got_around_to_it(kind, tls):
     """The loop is held up for 100 ms after the answer is there; the exchange does not contain them."""
 
@@ -127,6 +148,7 @@ def test_a_wall_clock_that_is_set_meanwhile_leaves_the_times_of_this_process(kin
 
 @linux
 @sockets
+@pytest.mark.usefixtures("stamps")
 def test_the_first_byte_is_told_apart_from_the_last_though_both_are_there(kind):
     async def main():
         async def in_two_pieces(reader, writer):

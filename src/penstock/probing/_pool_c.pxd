@@ -80,6 +80,7 @@ cdef class PooledConnection:
     cdef bytes outgoing(self, bytes data)
     cdef int write(self, bytes data) except -1
     cdef bint has_unsent(self) except -1
+    cdef bint has_come(self) except -1
     cdef bint facts(self, ps_tcp_facts *facts) except -1
     cdef int hang_up(self) except -1
 
@@ -93,7 +94,7 @@ cdef class PooledConnection:
     cdef int send(self) except -1
     cdef int take(self, const uint8_t *data, size_t size, int64_t stamp) except -1
     cdef int note_moment(self, int64_t stamp) except -1
-    cdef int ended(self) except -1
+    cdef int ended(self, bint cut=*) except -1
     cdef int finish(self, bint clean) except -1
     cdef int conclude(
         self, int status, str reason, str failure, str error, bint may_pass, bint truncated, int64_t failed_at

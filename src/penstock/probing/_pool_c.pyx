@@ -20,6 +20,7 @@ from penstock.probing._response_parser_c cimport (
 )
 
 import asyncio
+import ssl
 
 from penstock.probing._pool_py import EngineClosed
 from penstock.probing.exchange import Exchange, Phases, TcpFacts
@@ -167,13 +168,19 @@ cdef class Pool:
         """
         cdef int64_t now = self.now()
         cdef PooledConnection connection = self.take(request.origin, now)
-        if connection is None:
-            return None
-        connection.reused = True
-        connection.start_moments(now, self.wall_now(), 0, 0)
-        connection.begin(request, timeout, now + <int64_t>(timeout * NANOSECONDS))
-        connection.send()
-        return connection
+        while connection is not None:
+            if not connection.has_come():
+                connection.reused = True
+                connection.start_moments(now, self.wall_now(), 0, 0)
+                connection.begin(request, timeout, now + <int64_t>(timeout * NANOSECONDS))
+                try:
+                    connection.send()
+                    return connection
+                except ssl.SSLError:  # the server wants another handshake first: nothing was sent
+                    pass
+            connection.close()  # what came before the request is no answer to it
+            connection = self.take(request.origin, now)
+        return None
 
     def open(self, request, double timeout, int64_t until, addresses, exchange, moments, turn):
         """A new connection, which sends the request as soon as one of the addresses has answered.
@@ -275,12 +282,14 @@ cdef class Pool:
         cdef PooledConnection connection
         self.timer = None
         self.wakes_at = NEVER
-        while self.busy.first is not None and self.busy.first.wakes_at <= self.now():
-            connection = self.busy.first
-            self.let_go(connection)
-            connection.awake()
-        if self.timer is None and self.busy.first is not None:
-            self.set_timer(self.busy.first.wakes_at)
+        try:
+            while self.busy.first is not None and self.busy.first.wakes_at <= self.now():
+                connection = self.busy.first
+                self.let_go(connection)
+                connection.awake()
+        finally:
+            if self.timer is None and self.busy.first is not None:
+                self.set_timer(self.busy.first.wakes_at)
 
     # Keeping
 
@@ -385,6 +394,10 @@ cdef class PooledConnection:
 
     cdef bint has_unsent(self) except -1:
         """Whether some of them were not taken yet."""
+        raise NotImplementedError
+
+    cdef bint has_come(self) except -1:
+        """Whether something is there that nobody has read yet."""
         raise NotImplementedError
 
     cdef bint facts(self, ps_tcp_facts *facts) except -1:
@@ -507,13 +520,13 @@ cdef class PooledConnection:
             self.last = at
         return 0
 
-    cdef int ended(self) except -1:
-        """The server has closed the connection."""
+    cdef int ended(self, bint cut=False) except -1:
+        """The connection is closed; `cut` when it was TLS, and not by the server for all that is known."""
         if not self.is_busy:
             self.close()
         elif self.stage == HANDSHAKING:
             self.fail(HANDSHAKE_CLOSED)
-        elif ps_http_eof(&self.http) == PS_OK:
+        elif not cut and ps_http_eof(&self.http) == PS_OK:
             self.finish(False)
         else:
             self.fail(CUT_SHORT if ps_http_head_done(&self.http) else CLOSED)

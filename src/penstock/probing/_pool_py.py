@@ -5,6 +5,7 @@ is followed by a look at whether it is still there.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic_ns, time_ns
@@ -81,12 +82,20 @@ class Pool:
         """
         now = self.clock()
         connection = self.idle.take(request.origin, now)
-        if connection is not None:
-            exchange = Exchange(began=now, started_at=self.wall())
-            connection.reused = True
-            connection.begin(request, timeout, now + int(timeout * NANOSECONDS), exchange, Moments(now))
-            connection.send()
-        return connection
+        while connection is not None:
+            if not connection.has_come():
+                exchange = Exchange(began=now, started_at=self.wall())
+                connection.reused = True
+                connection.begin(request, timeout, now + int(timeout * NANOSECONDS), exchange, Moments(now))
+                try:
+                    connection.send()
+                except ssl.SSLError:  # the server wants another handshake first: nothing was sent
+                    pass
+                else:
+                    return connection
+            connection.close()  # what came before the request is no answer to it
+            connection = self.idle.take(request.origin, now)
+        return None
 
     def open(
         self,
@@ -169,6 +178,10 @@ class PooledConnection:
 
     def has_unsent(self) -> bool:
         """Whether some of them were not taken yet."""
+        raise NotImplementedError
+
+    def has_come(self) -> bool:
+        """Whether something is there that nobody has read yet."""
         raise NotImplementedError
 
     def facts(self) -> TcpFacts | None:
@@ -301,8 +314,8 @@ class PooledConnection:
         moments.first = moments.first or at
         moments.last = max(at, moments.last)
 
-    def ended(self) -> None:
-        """The server has closed the connection."""
+    def ended(self, *, cut: bool = False) -> None:
+        """The connection is closed; `cut` when it was TLS, and not by the server for all that is known."""
         assert self.parser is not None
         if not self.is_busy:
             self.close()
@@ -310,10 +323,14 @@ class PooledConnection:
         if self.stage == HANDSHAKING:
             self.fail(HANDSHAKE_CLOSED)
             return
+        cut_short = CUT_SHORT if self.parser.head_done else CLOSED
+        if cut:
+            self.fail(cut_short)
+            return
         try:
             self.parser.eof()
         except PenstockError:
-            self.fail(CUT_SHORT if self.parser.head_done else CLOSED)
+            self.fail(cut_short)
         else:
             self._finish(clean=False)
 

@@ -37,6 +37,7 @@ cdef extern from "stamped_socket.h" nogil:
     int ps_stamping_socket()
     int ps_socket_connect(int poller, uint64_t tag, const ps_endpoint *to, const ps_endpoint *source)
     int ps_socket_connected(int fd)
+    int ps_socket_has_come(int fd)
     int64_t ps_socket_send(int fd, const void *bytes, size_t size)
     int64_t ps_socket_receive(int fd, void *bytes, size_t room, int64_t *stamp)
     int ps_socket_facts(int fd, ps_tcp_facts *facts)
@@ -63,11 +64,12 @@ cdef class Sockets(Pool):
     cdef bytes source_ip
     cdef ps_endpoint source
     cdef int poller, stamping
-    cdef list closed_meanwhile  # those that may still be among the ready ones
+    cdef dict open_ones  # by their tags, which no two connections share
+    cdef uint64_t last_tag
 
     def __cinit__(self, *arguments, **named):
         self.poller = self.stamping = -1
-        self.closed_meanwhile = []
+        self.open_ones = {}
 
     def __dealloc__(self):
         self.close_descriptors()
@@ -109,11 +111,14 @@ cdef class Sockets(Pool):
         self.is_looking = True
         try:
             for i in range(count):
-                connection = <SocketConnection><void *>ready[i].tag  # alive: whoever hangs up stays until the end
-                connection.ready(ready[i].events)
+                connection = <SocketConnection>self.open_ones.get(ready[i].tag)
+                if connection is not None:  # else closed by one before it, or open in a fork of this process
+                    connection.ready(ready[i].events)
+        except BaseException:  # of a signal
+            self.loop.call_soon(self._wake_tasks)
+            raise
         finally:
             self.is_looking = False
-            self.closed_meanwhile.clear()
         if self.answered:
             self._wake_tasks()
 
@@ -128,6 +133,7 @@ cdef class SocketConnection(PooledConnection):
     """One connection, see Connection."""
 
     cdef int fd
+    cdef uint64_t tag  # of this descriptor
     cdef str going_to
     cdef object tls
     cdef bytes unsent
@@ -155,14 +161,16 @@ cdef class SocketConnection(PooledConnection):
             self.going_to = address.ip
             ip = self.going_to.encode()
             there = ps_endpoint(PyBytes_AS_STRING(ip), address.scope, address.port)
+            home.last_tag += 1
             fd = ps_socket_connect(
                 home.poller,
-                <uint64_t><void *>self,
+                home.last_tag,
                 &there,
                 NULL if home.source_ip is None else &home.source,
             )
             if fd >= 0:
-                self.fd = fd
+                self.fd, self.tag = fd, home.last_tag
+                home.open_ones[self.tag] = self
                 return 0
             fault = fault_of(OSError(-fd, "connect"), CONNECTING)
         self.fail(fault)
@@ -277,7 +285,7 @@ cdef class SocketConnection(PooledConnection):
                 self.fail(fault_of(OSError(<int>-size, "recv"), self.stage))
                 return 0
             if size == 0:
-                self.ended()
+                self.ended(cut=self.tls is not None)
                 return 0
             if self.tls is None:
                 self.take(home.buffer, size, stamp)
@@ -314,14 +322,16 @@ cdef class SocketConnection(PooledConnection):
             self.write(self.tls.to_send())
         return 0
 
+    cdef bint has_come(self) except -1:
+        return self.fd < 0 or ps_socket_has_come(self.fd) != 0
+
     cdef bint facts(self, ps_tcp_facts *facts) except -1:
         return self.fd >= 0 and ps_socket_facts(self.fd, facts) == 0
 
     cdef int hang_up(self) except -1:
         cdef Sockets home = <Sockets>self.home
         if self.fd >= 0:
+            home.open_ones.pop(self.tag, None)
             ps_socket_close(self.fd)
             self.fd = -1
-            if home.is_looking:
-                home.closed_meanwhile.append(self)
         return 0

@@ -17,7 +17,7 @@ from penstock.probing.exchange import TcpFacts
 from penstock.probing.failures import CONNECTING, HANDSHAKING, NO_ADDRESS, fault_of
 from penstock.probing.resolver import Address, literal
 from penstock.probing.stamps import ANCILLARY_BYTES, SO_TIMESTAMPNS, stamp_in
-from penstock.probing.tcp import tcp_facts_of
+from penstock.probing.tcp import has_come, tcp_facts_of
 from penstock.probing.tls import default_context, tls_facts_of
 from penstock.probing.turns import Turn
 
@@ -78,7 +78,7 @@ class Sockets(Pool):
     def _look(self) -> None:
         """The loop says that a socket is ready."""
         for fd, events in self.epoll.poll(0, EVENTS):
-            connection = self.open_ones.get(fd)  # None: closed by one before it
+            connection = self.open_ones.get(fd)  # None: closed by one before it, or open in a fork
             if connection is not None:
                 connection.ready(events)
 
@@ -238,7 +238,7 @@ class SocketConnection(PooledConnection):
                 self.fail(fault_of(error, self.stage))
                 return
             if size == 0:
-                self.ended()
+                self.ended(cut=self.tls is not None)
                 return
             self._take_any(home.buffer[:size], stamp_in(ancillary))
             if size < room and not events & ENDED:
@@ -273,6 +273,10 @@ class SocketConnection(PooledConnection):
             self.take(plain, stamp)
         if self.sock is not None and tls.out.pending:  # some want an answer
             self.write(tls.to_send())
+
+    def has_come(self) -> bool:
+        """Whether something is there that nobody has read yet."""
+        return self.sock is None or has_come(self.sock)
 
     def facts(self) -> TcpFacts | None:
         """What the kernel knows of it."""

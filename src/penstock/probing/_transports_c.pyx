@@ -1,7 +1,8 @@
 """Connections on the transports of the event loop, compiled: the twin of _transports_py.py."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
-from libc.stdint cimport int64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t
 
 from penstock.probing._pool_c cimport CONNECTING, HANDSHAKING, READ, Pool, PooledConnection, ps_tcp_facts
 
@@ -10,12 +11,14 @@ from asyncio import current_task
 from penstock.probing._transports_py import Reader, connected_socket, secured
 from penstock.probing.failures import NO_ADDRESS, fault_of
 from penstock.probing.resolver import literal
-from penstock.probing.tls import tls_facts_of
+from penstock.probing.tcp import has_come
+from penstock.probing.tls import said_its_end, tls_facts_of
 
 __all__ = ["Transports"]
 
 cdef extern from "stamped_socket.h" nogil:
     int ps_socket_facts(int fd, ps_tcp_facts *facts)
+    int ps_socket_has_come(int fd)
 
 cdef int64_t NANOSECONDS = 1_000_000_000
 
@@ -57,7 +60,9 @@ cdef class Room:
 cdef class TransportConnection(PooledConnection):
     """One connection, see Connection."""
 
-    cdef object sock, task, transport
+    cdef object sock, task
+    cdef object made, transport  # the same, the latter when it may be used
+    cdef bytes early  # what came before the request was sent
     cdef bint end_came
 
     # Connecting
@@ -74,16 +79,17 @@ cdef class TransportConnection(PooledConnection):
         while self.addresses:
             address = self.next_address()
             try:
-                self.sock = await connected_socket(self.home.loop, address, (<Transports>self.home).source)
+                sock = await connected_socket(self.home.loop, address, (<Transports>self.home).source)
             except Exception as error:
                 fault = fault_of(error, CONNECTING)
             else:
-                await self.secure_it(address)
+                await self.secure_it(sock, address)
                 return
         self.fail(fault)
 
-    async def secure_it(self, address):
+    async def secure_it(self, sock, address):
         """TCP is connected."""
+        self.sock = sock
         self.address = address.ip
         self.connected = self.home.now()
         if self.addresses:
@@ -96,11 +102,15 @@ cdef class TransportConnection(PooledConnection):
         left = (self.until - self.connected) / <double>NANOSECONDS
         try:
             transport = await secured(
-                self.home.loop, Reader(self), self.sock, settings, hostname if self.secure else None, left
+                self.home.loop, Reader(self), sock, settings, hostname if self.secure else None, left
             )
         except Exception as error:
             self.fail(fault_of(error, HANDSHAKING))
             return
+        except BaseException:  # nobody waits for it any more
+            if self.made is not None:  # else the event loop closes the socket at once, now its own
+                self.made.abort()
+            raise
         self.transport = transport
         self.task = None
         if self.secure:
@@ -110,8 +120,11 @@ cdef class TransportConnection(PooledConnection):
             )
         self.end_turn()
         self.send()
+        early = self.early
+        if early is not None:
+            self.take(<uint8_t *>PyBytes_AS_STRING(early), PyBytes_GET_SIZE(early), 0)
         if self.end_came and self.is_busy:
-            self.ended()
+            self.end_of_bytes()
 
     # Sending
 
@@ -125,13 +138,20 @@ cdef class TransportConnection(PooledConnection):
 
     # Reading: what the event loop calls
 
+    def connection_made(self, transport):
+        """It is connected, with TLS; the task that waits for that will hear of it."""
+        self.made = transport
+
     def get_buffer(self, sizehint):
         """Where the next bytes may go."""
         return (<Transports>self.home).room
 
     def buffer_updated(self, Py_ssize_t nbytes):
         """So many bytes are there."""
-        self.take(self.home.buffer, nbytes, 0)
+        if self.transport is not None:
+            self.take(self.home.buffer, nbytes, 0)
+        elif self.is_busy:  # it came with the handshake's end
+            self.early = (self.early or b"") + PyBytes_FromStringAndSize(<char *>self.home.buffer, nbytes)
 
     def eof_received(self):
         """The server sends no more; the transport closes."""
@@ -142,9 +162,18 @@ cdef class TransportConnection(PooledConnection):
         if self.transport is None:  # the task that connects hears of it, or will look
             self.end_came = True
         elif exc is None:
-            self.ended()
+            self.end_of_bytes()
         else:
             self.fail(fault_of(exc, self.stage))
+
+    cdef int end_of_bytes(self) except -1:
+        tls = self.transport.get_extra_info("ssl_object")
+        self.ended(cut=tls is not None and not said_its_end(tls))
+        return 0
+
+    cdef bint has_come(self) except -1:
+        cdef int come = -1 if self.sock is None else ps_socket_has_come(self.sock.fileno())
+        return has_come(self.sock) if come < 0 and self.sock is not None else come != 0
 
     cdef bint facts(self, ps_tcp_facts *facts) except -1:
         return self.sock is not None and ps_socket_facts(self.sock.fileno(), facts) == 0
@@ -152,10 +181,8 @@ cdef class TransportConnection(PooledConnection):
     cdef int hang_up(self) except -1:
         task, self.task = self.task, None
         if task is not None and task is not current_task(self.home.loop):
-            task.cancel()
-        if self.transport is not None:
+            task.cancel()  # which closes what there is
+        elif self.transport is not None:
             self.transport.abort()
-        elif self.sock is not None:
-            self.sock.close()
         self.transport = self.sock = None
         return 0

@@ -9,8 +9,8 @@ from penstock.probing._pool_py import Pool, PooledConnection
 from penstock.probing.exchange import TcpFacts
 from penstock.probing.failures import CONNECTING, HANDSHAKING, NO_ADDRESS, fault_of
 from penstock.probing.resolver import Address, literal
-from penstock.probing.tcp import tcp_facts_of
-from penstock.probing.tls import default_context, tls_facts_of
+from penstock.probing.tcp import has_come, tcp_facts_of
+from penstock.probing.tls import default_context, said_its_end, tls_facts_of
 from penstock.probing.turns import Turn
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Reader(asyncio.BufferedProtocol):
     """
 
     def __init__(self, connection: "TransportConnection") -> None:
+        self.connection_made = connection.connection_made  # type: ignore[method-assign,assignment]
         self.get_buffer = connection.get_buffer  # type: ignore[method-assign]
         self.buffer_updated = connection.buffer_updated  # type: ignore[method-assign]
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
@@ -68,7 +69,9 @@ class TransportConnection(PooledConnection):
         super().__init__(home, origin, turn)
         self.sock: socket.socket | None = None
         self.task: asyncio.Task[None] | None = None
-        self.transport: asyncio.Transport | None = None
+        self.made: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None  # the same, when it may be used
+        self.early = b""  # what came before the request was sent
         self.end_came = False
 
     # Connecting
@@ -83,16 +86,16 @@ class TransportConnection(PooledConnection):
         while self.addresses:
             address = self.next_address()
             try:
-                self.sock = await connected_socket(self.home.loop, address, self.home.source)
+                sock = await connected_socket(self.home.loop, address, self.home.source)
             except Exception as error:
                 fault = fault_of(error, CONNECTING)
             else:
-                await self._connected(address)
+                await self._connected(sock, address)
                 return
         self.fail(fault)
 
-    async def _connected(self, address: Address) -> None:
-        assert self.sock is not None
+    async def _connected(self, sock: socket.socket, address: Address) -> None:
+        self.sock = sock
         self.connected_to(address.ip)
         if self.secure:
             self.stage = HANDSHAKING
@@ -101,11 +104,15 @@ class TransportConnection(PooledConnection):
         left = (self.until - self.moments.connected) / NANOSECONDS
         try:
             transport = await secured(
-                self.home.loop, Reader(self), self.sock, settings, hostname if self.secure else None, left
+                self.home.loop, Reader(self), sock, settings, hostname if self.secure else None, left
             )
         except Exception as error:
             self.fail(fault_of(error, HANDSHAKING))
             return
+        except BaseException:  # nobody waits for it any more
+            if self.made is not None:  # else the event loop closes the socket at once, now its own
+                self.made.abort()
+            raise
         self.transport = transport
         self.task = None
         if self.secure:
@@ -115,8 +122,10 @@ class TransportConnection(PooledConnection):
             )
         self.turn.end()
         self.send()
+        if self.early:
+            self.take(self.early, 0)
         if self.end_came and self.is_busy:
-            self.ended()
+            self._ended()
 
     # Sending
 
@@ -131,13 +140,20 @@ class TransportConnection(PooledConnection):
 
     # Reading: what the event loop calls
 
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """It is connected, with TLS; the task that waits for that will hear of it."""
+        self.made = transport
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes may go."""
         return self.home.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes are there."""
-        self.take(self.home.buffer[:nbytes], 0)
+        if self.transport is not None:
+            self.take(self.home.buffer[:nbytes], 0)
+        elif self.is_busy:  # it came with the handshake's end
+            self.early += bytes(self.home.buffer[:nbytes])
 
     def eof_received(self) -> None:
         """The server sends no more; the transport closes."""
@@ -148,9 +164,18 @@ class TransportConnection(PooledConnection):
         if self.transport is None:  # the task that connects hears of it, or will look
             self.end_came = True
         elif exc is None:
-            self.ended()
+            self._ended()
         else:
             self.fail(fault_of(exc, self.stage))
+
+    def _ended(self) -> None:
+        assert self.transport is not None
+        tls = self.transport.get_extra_info("ssl_object")
+        self.ended(cut=tls is not None and not said_its_end(tls))
+
+    def has_come(self) -> bool:
+        """Whether something is there that nobody has read yet."""
+        return self.sock is None or has_come(self.sock)
 
     def facts(self) -> TcpFacts | None:
         """What the kernel knows of it."""
@@ -160,11 +185,9 @@ class TransportConnection(PooledConnection):
         """Closes the transport, or what there is of it."""
         task, self.task = self.task, None
         if task is not None and task is not asyncio.current_task(self.home.loop):
-            task.cancel()
-        if self.transport is not None:
+            task.cancel()  # which closes what there is
+        elif self.transport is not None:
             self.transport.abort()
-        elif self.sock is not None:
-            self.sock.close()
         self.transport = self.sock = None
 
 

@@ -3,8 +3,7 @@
 aiohttp's client is stripped for it: no redirects, cookies, decompression, environment or second attempts.
 Where the time goes is read from hooks below its API, since its own tracing tells no TLS, no last byte, and
 costs a third of the speed: the resolver, the moment at which the event loop asks for a protocol (TCP is
-    connected), the connector,
-and the protocol's data_received.
+connected), the connector, and the protocol's data_received.
 """
 
 import asyncio
@@ -40,9 +39,9 @@ from penstock.probing.failures import (
 )
 from penstock.probing.request import IDEMPOTENT, MAX_HEAD, Request, checked_url
 from penstock.probing.resolver import FAMILIES, literal
-from penstock.probing.tcp import HasOptions, tcp_facts_of
-from penstock.probing.tls import tls_facts_of
-from penstock.probing.turns import Turns
+from penstock.probing.tcp import HasOptions, has_come, tcp_facts_of
+from penstock.probing.tls import said_its_end, tls_facts_of
+from penstock.probing.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
@@ -86,11 +85,13 @@ class AiohttpEngine:
             request: what to send.
             timeout: seconds for everything but the wait for a turn to connect, > 0.
         """
-        until = monotonic_ns() + round(timeout * NANOSECONDS)
+        began, started_at = monotonic_ns(), time_ns()
+        until = began + round(timeout * NANOSECONDS)
         while True:
-            steps = Steps()
-            left = (until - steps.began) / NANOSECONDS
-            exchange, fault = await self._attempt(request, left, steps)
+            steps = Steps(began)
+            exchange = Exchange(began=began, started_at=started_at)
+            left = (until - monotonic_ns()) / NANOSECONDS
+            fault = await self._attempt(request, left, exchange, steps)
             if fault is None or not steps.stale(request, fault):
                 break  # else the server had hung up before the request came, and another connection may do
         if fault is not None:
@@ -107,9 +108,8 @@ class AiohttpEngine:
             await session.close()
 
     async def _attempt(
-        self, request: Request, seconds: float, steps: "Steps"
-    ) -> tuple[Exchange, Fault | None]:
-        exchange = Exchange(began=steps.began, started_at=time_ns())
+        self, request: Request, seconds: float, exchange: Exchange, steps: "Steps"
+    ) -> Fault | None:
         token = CURRENT.set(steps)
         deadline = steps.deadline = asyncio.timeout(seconds)
         try:
@@ -117,11 +117,11 @@ class AiohttpEngine:
                 await self._send_and_read(request, exchange, steps)
         except Exception as error:
             if deadline.expired() and isinstance(error, TimeoutError):
-                return exchange, timed_out(seconds, steps.stage)
-            return exchange, fault_behind(error, steps.stage)
+                return timed_out(seconds, steps.stage)
+            return fault_behind(error, steps.stage)
         finally:
             CURRENT.reset(token)
-        return exchange, None
+        return None
 
     async def _send_and_read(self, request: Request, exchange: Exchange, steps: "Steps") -> None:
         if self.proxy is None and literal(request.host, request.port) is not None:
@@ -199,6 +199,9 @@ async def read_body(response: aiohttp.ClientResponse, request: Request, exchange
 class Steps:
     """The moments of one exchange, as the hooks see them: monotonic nanoseconds, 0 for what has not come.
 
+    Args:
+        began: the beginning.
+
     Attributes:
         began: the beginning.
         resolving: how long names took.
@@ -213,10 +216,11 @@ class Steps:
         stage: what it does now, of STAGES.
         deadline: when it ends; None before it runs.
         sock: of the connection; None before there is one.
+        own_sock: the one of `sockets` that is connected.
     """
 
-    def __init__(self) -> None:
-        self.began = monotonic_ns()
+    def __init__(self, began: int) -> None:
+        self.began = began
         self.resolving = 0
         self.queued = 0
         self.connecting = 0
@@ -232,6 +236,7 @@ class Steps:
         self.tls: TlsFacts | None = None
         self.sockets: list[socket.socket] = []  # those that it tries to connect
         self.sock: HasOptions | None = None
+        self.own_sock: socket.socket | None = None
 
     def stale(self, request: Request, fault: Fault) -> bool:
         """Whether it failed on a kept connection that had been closed, and may be sent again without harm."""
@@ -256,7 +261,7 @@ class Steps:
         """One of the sockets is connected."""
         for sock in self.sockets:
             with suppress(OSError):  # not this one
-                self.address = sock.getpeername()[0]
+                self.address, self.own_sock = sock.getpeername()[0], sock
 
     def write_into(self, exchange: Exchange, *, ended: int) -> None:
         """Tells what is known, as far as it got."""
@@ -285,6 +290,7 @@ class StampedProtocol(ResponseHandler):
     """Reads an answer, and notes when its bytes come."""
 
     steps: Steps
+    sock: socket.socket | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the transport ask for as much as fits without a new mapping."""
@@ -299,6 +305,18 @@ class StampedProtocol(ResponseHandler):
             self.steps.first = self.steps.first or now
             self.steps.last = now
         super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Cuts an answer that only the end of the connection ends, when TLS was not ended."""
+        tls = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        if self._payload is not None and tls is not None and not said_its_end(tls):
+            self._payload.set_exception(aiohttp.ClientPayloadError("connection closed, TLS not"))
+        super().connection_lost(exc)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing has come that nobody asked for."""
+        return not self.should_close and not (self.sock is not None and has_come(self.sock))
 
 
 class Connector(aiohttp.TCPConnector):
@@ -344,16 +362,34 @@ class Connector(aiohttp.TCPConnector):
     ) -> ResponseHandler:
         steps = CURRENT.get()
         steps.reused, steps.secure, steps.stage = False, req.is_ssl(), CONNECTING
-        asked = monotonic_ns()
-        turn = self.turns.take_now() or await self.turns.take()
+        turn = self.turns.take_now() or await self._turn_of(steps)
         try:
-            if turn.waited:
-                steps.queued = monotonic_ns() - asked
-                put_off(steps.deadline, steps.queued)
             steps.connecting = monotonic_ns()
             return await super()._create_connection(req, traces, timeout)
         finally:
             turn.end()
+
+    async def _turn_of(self, steps: Steps) -> Turn:
+        """Waits for a turn, and the deadline with it."""
+        deadline, asked = steps.deadline, monotonic_ns()
+        assert deadline is not None
+        when = deadline.when()
+        assert when is not None
+        deadline.reschedule(None)
+        turn = await self.turns.take()
+        steps.queued = monotonic_ns() - asked
+        deadline.reschedule(when + steps.queued / NANOSECONDS)
+        return turn
+
+    async def _get(self, key: "ConnectionKey", traces: list["Trace"]) -> "Connection | None":
+        """A kept connection, but none on which something has come already, which is no answer."""
+        while (connection := await super()._get(key, traces)) is not None:
+            protocol = connection.protocol
+            assert isinstance(protocol, StampedProtocol)
+            if protocol.usable:
+                return connection
+            connection.close()
+        return None
 
     def _protocol(self) -> ResponseHandler:
         """Called by the event loop when TCP is connected, and once more for TLS behind a proxy."""
@@ -364,7 +400,7 @@ class Connector(aiohttp.TCPConnector):
         if steps.secure:
             steps.stage = HANDSHAKING
         protocol = StampedProtocol(self._loop)
-        protocol.steps = steps
+        protocol.steps, protocol.sock = steps, steps.own_sock
         return protocol
 
     def _release(
@@ -380,13 +416,6 @@ def socket_of(wanted: "AddrInfoType") -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     CURRENT.get().sockets.append(sock)
     return sock
-
-
-def put_off(deadline: asyncio.Timeout | None, nanoseconds: int) -> None:
-    """Moves a deadline by what its exchange has waited for others."""
-    when = None if deadline is None else deadline.when()
-    if deadline is not None and when is not None:
-        deadline.reschedule(when + nanoseconds / NANOSECONDS)
 
 
 class StampedResolver(AbstractResolver):
@@ -455,8 +484,8 @@ def fault_behind(error: BaseException, stage: int) -> Fault:
             return fault_of(error.os_error, stage)
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):
             return fault_of(error.__cause__, stage)
-        case aiohttp.ServerDisconnectedError():
-            return CLOSED
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionResetError(errno=None):
+            return CLOSED  # the latter says that it was closed before the request was written
         case aiohttp.ClientPayloadError():
             return CUT_SHORT
         case aiohttp.ClientResponseError() | HttpProcessingError():

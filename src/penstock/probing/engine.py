@@ -91,6 +91,8 @@ class EngineSettings:
             raise InvalidValue(f"family must be 4, 6, or 0 for both, got {self.family}")
         if self.source is not None and literal(self.source, 0) is None:
             raise InvalidValue(f"source must be an IP address, got {self.source!r}")
+        if self.server_hostname is not None and not can_be_asked_for(self.server_hostname):
+            raise InvalidValue(f"server_hostname must be a name or an address, got {self.server_hostname!r}")
 
     @property
     def usable_family(self) -> Literal[0, 4, 6]:
@@ -150,6 +152,14 @@ async def open_engine(
         await engine.aclose()
         if own_resolver is not None:
             own_resolver.close()
+
+
+def can_be_asked_for(hostname: str) -> bool:
+    """Whether TLS takes it for the name of a server."""
+    try:
+        return hostname.rstrip(".").encode("idna") != b""
+    except UnicodeError:  # a label is empty, or longer than 63 bytes
+        return False
 
 
 def chosen(name: str, settings: EngineSettings) -> str:

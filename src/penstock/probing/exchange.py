@@ -26,24 +26,21 @@ answer was whole; `protocol` bytes that are no HTTP answer, or more than the bou
 
 
 class Phases(NamedTuple):
-    """Nanoseconds of the steps of one exchange, one after the other; a step that was not made took 0.
-
-    Attributes:
-        dns: from asking for the name to having its addresses.
-        connect: TCP, from the first SYN to the connection that is used.
-        tls: the TLS handshake.
-        wait: from handing the request to the kernel to the first byte of the answer.
-        transfer: from the first byte of the answer to its last.
-        total: from the beginning to the last byte, without the wait for a turn to connect; what is in no step
-            was spent in this process.
-    """
+    """Nanoseconds of the steps of one exchange, one after the other; a step that was not made took 0."""
 
     dns: int = 0
+    """From asking for the name to having its addresses."""
     connect: int = 0
+    """TCP, from the first SYN to the connection that is used."""
     tls: int = 0
+    """The TLS handshake."""
     wait: int = 0
+    """From handing the request to the kernel to the first byte of the answer."""
     transfer: int = 0
+    """From the first byte of the answer to its last."""
     total: int = 0
+    """From the beginning to the last byte, without the wait for a turn to connect; what is in no step was
+    spent in this process."""
 
     @property
     def service(self) -> int:
@@ -52,17 +49,14 @@ class Phases(NamedTuple):
 
 
 class TcpFacts(NamedTuple):
-    """What the kernel knows of the connection (TCP_INFO of Linux).
-
-    Attributes:
-        rtt: smoothed round trip time, nanoseconds.
-        min_rtt: the least one seen, nanoseconds.
-        retransmits: segments that were sent again, over the life of the connection.
-    """
+    """What the kernel knows of the connection (TCP_INFO of Linux)."""
 
     rtt: int
+    """Smoothed round trip time, nanoseconds."""
     min_rtt: int
+    """The least one seen, nanoseconds."""
     retransmits: int
+    """Segments that were sent again, over the life of the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +138,6 @@ class Exchange:
         return [(name.decode("latin-1").lower(), value.strip().decode("latin-1")) for name, _, value in pairs]
 
     def header(self, name: str) -> str | None:
-        """The value of a header, by its name in lower case; several joined with `, `; None without it."""
+        """The value of a header, by its name in lower case; several joined by commas; None without it."""
         values = [value for key, value in self.headers if key == name]
         return ", ".join(values) if values else None

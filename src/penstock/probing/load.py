@@ -1,5 +1,7 @@
 """Load: as many HTTP/1.1 requests over plain TCP as wanted, in a closed or an open loop, without the GIL.
 
+::
+
     load = Load(Request("http://127.0.0.1:8080/"), connections=64, duration=10)
     with load:
         figures = load.wait()
@@ -66,25 +68,22 @@ class LoadUsed(PenstockError, RuntimeError):
 
 
 class SecondFigures(NamedTuple):
-    """What happened within one second of a load; latencies are nanoseconds, None without an answer.
-
-    Attributes:
-        number: 0 for the first second.
-        sent: requests.
-        answered: answers.
-        failed: requests.
-        p50: median latency: total in an open loop, else service.
-        p99: 99th percentile of it.
-        max: the longest.
-    """
+    """What happened within one second of a load; latencies are nanoseconds, None without an answer."""
 
     number: int
+    """0 for the first second."""
     sent: int
+    """Requests."""
     answered: int
+    """Answers."""
     failed: int
+    """Requests."""
     p50: int | None
+    """Median latency: total in an open loop, else service."""
     p99: int | None
+    """99th percentile of it."""
     max: int | None
+    """The longest."""
 
 
 @dataclass(slots=True)

@@ -102,7 +102,9 @@ class PooledEngine:
             default_context()  # the first time it takes 30 ms, which belong to nobody's handshake
         connection = self.connections.again(request, timeout) if request.keep_alive else None
         if connection is None:
-            return await self._on_new_connection(request, timeout, seconds_from_now(timeout))
+            began = monotonic_ns()
+            until = began + int(timeout * NANOSECONDS)
+            return await self._on_new_connection(request, timeout, until, began, time_ns())
         answer = connection.answer
         try:  # as answer_of, without another coroutine: this is the way of most requests
             exchange = await answer
@@ -110,17 +112,24 @@ class PooledEngine:
             give_up(connection, answer)
             raise
         if exchange.failure and connection.stale:
-            left = timeout - (monotonic_ns() - exchange.began) / NANOSECONDS
-            return await self._on_new_connection(request, timeout, seconds_from_now(left))
+            until = exchange.began + int(timeout * NANOSECONDS)
+            return await self._on_new_connection(request, timeout, until, exchange.began, exchange.started_at)
         return exchange
 
     async def aclose(self) -> None:
         """Closes every connection; what is in progress fails."""
         self.connections.close()
 
-    async def _on_new_connection(self, request: Request, timeout: float, until: int) -> Exchange:  # noqa: ASYNC109
-        moments = Moments(monotonic_ns())
-        exchange = Exchange(began=moments.began, started_at=time_ns())
+    async def _on_new_connection(
+        self,
+        request: Request,
+        timeout: float,  # noqa: ASYNC109
+        until: int,
+        began: int,
+        started_at: int,
+    ) -> Exchange:
+        moments = Moments(began)
+        exchange = Exchange(began=began, started_at=started_at)
         found = await self._resolved(request, timeout, until, moments)
         if isinstance(found, Fault):
             exchange.failure, exchange.error, exchange.may_pass = found
@@ -174,10 +183,7 @@ async def answer_of(connection: Connection) -> Exchange:
 
 def give_up(connection: Connection, answer: "asyncio.Future[Exchange]") -> None:
     """Nobody waits for the answer any more."""
-    if answer.cancelled() or not answer.done():  # else the connection may be somebody else's by now
+    if connection.answer is not answer:  # it came all the same, and the connection is somebody else's by now
+        return
+    if answer.cancelled() or not answer.done():
         connection.close()
-
-
-def seconds_from_now(seconds: float) -> int:
-    """The monotonic time then, nanoseconds."""
-    return monotonic_ns() + int(seconds * NANOSECONDS)

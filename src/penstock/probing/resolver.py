@@ -36,19 +36,16 @@ class AddressRefused(PenstockError, PermissionError):
 
 
 class Address(NamedTuple):
-    """Where to connect to.
-
-    Attributes:
-        ip: IPv4 or IPv6 address as text.
-        port: 1 to 65535.
-        family: socket.AF_INET or AF_INET6.
-        scope: the interface of a link-local IPv6 address, 0 for none.
-    """
+    """Where to connect to."""
 
     ip: str
+    """IPv4 or IPv6 address as text."""
     port: int
+    """1 to 65535."""
     family: int
+    """Socket.AF_INET or AF_INET6."""
     scope: int = 0
+    """The interface of a link-local IPv6 address, 0 for none."""
 
     @property
     def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
@@ -105,9 +102,8 @@ class SystemResolver:
 
     What was found is remembered for `ttl` seconds, the newest 10,000 names; what was not found is asked for
     again. Tasks that want the same name at once share one question. A question cannot be taken back: one that
-        hangs keeps
-    its thread until the system gives up, though nobody may wait for it any more; it does not keep the
-    process.
+    hangs keeps its thread until the system gives up, though nobody may wait for it any more; it does not keep
+    the process.
 
     Args:
         threads: questions at once, >= 1.

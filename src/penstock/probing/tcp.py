@@ -7,7 +7,7 @@ from typing import Protocol
 
 from penstock.probing.exchange import TcpFacts
 
-__all__ = ["tcp_facts_of"]
+__all__ = ["has_come", "tcp_facts_of"]
 
 TCP_INFO = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 
@@ -40,3 +40,18 @@ def tcp_facts_of(sock: HasOptions | None) -> TcpFacts | None:
         return None
     rtt, retransmits, min_rtt = FIELDS.unpack(info)
     return TcpFacts(rtt * MICROSECOND, min_rtt * MICROSECOND, retransmits)
+
+
+def has_come(sock: socket.socket) -> bool:
+    """Whether something is there to be read, be it the end or an error; reads nothing.
+
+    Args:
+        sock: one that does not block.
+    """
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -5,7 +5,7 @@ from functools import cache
 
 from penstock.probing.exchange import TlsFacts
 
-__all__ = ["default_context", "tls_facts_of"]
+__all__ = ["default_context", "said_its_end", "tls_facts_of"]
 
 
 @cache
@@ -36,6 +36,19 @@ def tls_facts_of(tls: ssl.SSLObject, *, certificate: bool) -> TlsFacts:
         subject=common_name(found.get("subject")),
         issuer=common_name(found.get("issuer")),
     )
+
+
+def said_its_end(tls: ssl.SSLObject) -> bool:
+    """Whether the server has ended TLS itself (close_notify), after which nothing is left to be read.
+
+    An end of the connection alone may be anybody's on the way (RFC 8446, 6.1).
+    """
+    try:
+        return not tls.read(1)
+    except ssl.SSLZeroReturnError:  # ... and so have we
+        return True
+    except (ssl.SSLError, ValueError):
+        return False
 
 
 def common_name(names: object) -> str:
