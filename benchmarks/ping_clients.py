@@ -167,7 +167,9 @@ def exchange_clock(name):
 
 def pool(given):
     """A bounded pool, each request an item."""
-    asyncio.run(drive_pool(given))
+    from penstock.cli.event_loop import run
+
+    run(drive_pool(given))  # on uvloop where it is installed, as the lab's clients are
 
 
 async def drive_pool(given):
