@@ -5,7 +5,7 @@ import gc
 import sys
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import ExitStack, aclosing
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, Protocol
@@ -21,7 +21,14 @@ from penstock.cli.ping_options import (
     where_to_write,
 )
 from penstock.cli.program import INTERRUPTED
-from penstock.cli.results import cannot_go_on, is_regular, opened, ran_to_its_end, refuse_file_named_twice
+from penstock.cli.results import (
+    cannot_go_on,
+    is_regular,
+    kept_fresh,
+    opened,
+    ran_to_its_end,
+    refuse_file_named_twice,
+)
 from penstock.errors import InvalidValue
 from penstock.probing.request import Request
 from penstock.services.pinger.model import PingResult, Target
@@ -175,7 +182,10 @@ class Run:
         return summary
 
     async def _ping(self, fd: int | None, sinks: list[Sink]) -> None:
-        async with drawn(self.screen), aclosing(targets(self.fixed, fd, self.settings.duration)) as source:
+        async with (
+            kept_fresh(self.screen),
+            aclosing(targets(self.fixed, fd, self.settings.duration)) as source,
+        ):
             if self.given["engine"] == "load":
                 from penstock.services.pinger.load_run import load_all
 
@@ -346,18 +356,6 @@ def screen_of(recorder: Recorder, total: int | None, *, log: bool) -> Screen:
     from penstock.services.pinger import screen
 
     return screen.Screen(total, recorder) if log else screen.LoadScreen(recorder)
-
-
-@asynccontextmanager
-async def drawn(screen: Screen) -> AsyncGenerator[None, None]:
-    """Keeps the screen fresh."""
-    drawing = asyncio.create_task(screen.keep_fresh())
-    try:
-        yield
-    finally:
-        drawing.cancel()
-        with suppress(asyncio.CancelledError):
-            await drawing
 
 
 async def targets(

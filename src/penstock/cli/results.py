@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ __all__ = [
     "drawn",
     "exit_by",
     "is_regular",
+    "kept_fresh",
     "opened",
     "ran_to_its_end",
     "refuse_file_named_twice",
@@ -124,6 +125,19 @@ async def drawn(screen: "LiveScreen", concurrency: int) -> AsyncGenerator[None, 
     # The default pool has a thread or two a core, and each name that does not resolve holds one for seconds.
     lookups = ThreadPoolExecutor(min(concurrency, MAX_NAME_LOOKUPS), thread_name_prefix="lookup")
     asyncio.get_running_loop().set_default_executor(lookups)
+    async with kept_fresh(screen):
+        yield
+
+
+class Drawn(Protocol):
+    """What is drawn on again and again."""
+
+    async def keep_fresh(self) -> None: ...
+
+
+@asynccontextmanager
+async def kept_fresh(screen: Drawn) -> AsyncGenerator[None, None]:
+    """Keeps the screen fresh."""
     drawing = asyncio.create_task(screen.keep_fresh())
     try:
         yield

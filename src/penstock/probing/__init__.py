@@ -4,6 +4,7 @@
     exchange.py         what came of it: status, phases, sizes, what TCP and TLS say of the connection
     engine.py           the interface of the engines, and which one fits
     aiohttp_engine.py   one over aiohttp
+    send_once.py        what keeps aiohttp from sending a request twice
     pooled_engine.py    two over connections of our own: names, turns, and which connection
     pool.py             all of a connection but what moves its bytes
     sockets.py          own sockets move them, and the kernel says when they came

@@ -39,6 +39,7 @@ from penstock.probing.failures import (
 )
 from penstock.probing.request import IDEMPOTENT, MAX_HEAD, Request, checked_url
 from penstock.probing.resolver import FAMILIES, literal
+from penstock.probing.send_once import NotSentAgain, send_once
 from penstock.probing.tcp import HasOptions, has_come, tcp_facts_of
 from penstock.probing.tls import said_its_end, tls_facts_of
 from penstock.probing.turns import Turn, Turns
@@ -449,24 +450,8 @@ class StampedResolver(AbstractResolver):
         """Leaves the engine's resolver to who made it."""
 
 
-class NotSentAgain(PenstockError, aiohttp.ClientError, ConnectionError):
-    """Wraps a lost connection, which aiohttp would answer with a second, uncounted request."""
-
-
 class NotHttp(PenstockError, ValueError):
     """An answer that aiohttp takes, and HTTP does not."""
-
-
-async def send_once(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Middleware that makes one attempt one request."""
-    try:
-        return await send(request)
-    except aiohttp.ClientConnectorError:
-        raise  # not sent at all, and not sent again
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise NotSentAgain from error
 
 
 def fault_behind(error: BaseException, stage: int) -> Fault:

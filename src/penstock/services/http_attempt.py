@@ -9,7 +9,7 @@ from datetime import datetime
 import aiohttp
 
 import penstock
-from penstock.errors import PenstockError
+from penstock.probing.send_once import NotSentAgain, send_once
 from penstock.services.http_client import reason_of, retry_after_seconds
 from penstock.services.printable import printable
 
@@ -108,22 +108,6 @@ async def read_body(response: aiohttp.ClientResponse) -> int:
             response.close()
             break
     return size
-
-
-class NotSentAgain(PenstockError, aiohttp.ClientError, ConnectionError):
-    """Wraps a lost connection, which aiohttp would answer with a second, uncounted GET."""
-
-
-async def send_once(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Middleware that makes one attempt one request: retries are made outside, and counted."""
-    try:
-        return await send(request)
-    except aiohttp.ClientConnectorError:
-        raise  # not sent at all, and not sent again
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise NotSentAgain from error
 
 
 HOPELESS = (

@@ -4,24 +4,18 @@ Every field of `Config` is a key of the TOML file and, as `PENSTOCK_DISTRIBUTOR_
 the environment (`analyzers`, `simulation` and `trusted_proxies` as JSON).
 """
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from penstock.balancing import WeightedRoundRobin
-from penstock.errors import InvalidValue
 from penstock.ratelimit.middleware import ClientIP
 from penstock.services.http_url import is_http_url
+from penstock.services.settings import Settings
 
 __all__ = ["AnalyzerConfig", "Config", "Simulation", "load_config"]
-
-ENVIRONMENT_PREFIX = "PENSTOCK_DISTRIBUTOR_"
-JSON_FIELDS = ("analyzers", "simulation", "trusted_proxies")  # in the environment
 
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # a year
@@ -166,68 +160,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             WeightedRoundRobin({analyzer.id: analyzer.weight for analyzer in self.analyzers})
 
 
-def load_config(
-    file: Path | None = None,
-    *,
-    flags: Mapping[str, Any] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Config:
-    """The settings out of `file`, `environment` (os.environ when None) and `flags`, later ones winning.
-
-    Raises:
-        ValueError: a setting is unknown, of the wrong type or out of range; the message names its place.
-        OSError: the file cannot be read.
-    """
-    settings: dict[str, Any] = {}
-    if file is not None:
-        settings = from_toml(file)
-    settings |= from_environment(os.environ if environment is None else environment)
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    for name, value in given.items():
-        converted({name: value}, f"--{name.replace('_', '-')}")
-    return converted(settings | given, "settings")
-
-
-def from_toml(file: Path) -> dict[str, Any]:
-    """The settings of a TOML file, checked by themselves so that an error can name the file."""
-    try:
-        settings: dict[str, Any] = msgspec.toml.decode(file.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise InvalidValue(f"{file}: no valid TOML: {error}") from None
-    for name in settings:
-        must_be_a_setting(name, f"{file}: {name}")
-    converted(settings, str(file))
-    return settings
-
-
-def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The settings among the environment's variables; an unknown one with our prefix is an error."""
-    settings: dict[str, Any] = {}
-    for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        must_be_a_setting(field, variable)
-        settings[field] = from_text(text, variable) if field in JSON_FIELDS else text
-        converted({field: settings[field]}, variable)
-    return settings
-
-
-def must_be_a_setting(name: str, as_written: str) -> None:
-    fields = get_type_hints(Config)
-    if name not in fields:
-        raise InvalidValue(f"{as_written} is no setting; there are: {', '.join(sorted(fields))}")
-
-
-def from_text(text: str, variable: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise InvalidValue(f"{variable} must be JSON: {error}") from None
-
-
-def converted(settings: Mapping[str, Any], origin: str) -> Config:
-    try:
-        return msgspec.convert(settings, Config, strict=False)
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise InvalidValue(f"{origin}: {error}") from None
+load_config = Settings(Config, "PENSTOCK_DISTRIBUTOR_", ("analyzers", "simulation", "trusted_proxies")).load

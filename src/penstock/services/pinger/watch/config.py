@@ -4,22 +4,15 @@ Every field of `Config` is a key of the TOML file and, as `PENSTOCK_PING_<FIELD>
 environment (`webhooks` as JSON). The targets stand in a file of their own, see target_file.
 """
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from penstock.errors import InvalidValue
 from penstock.services.http_url import is_http_url
+from penstock.services.settings import Settings
 
 __all__ = ["Config", "load_config"]
-
-ENVIRONMENT_PREFIX = "PENSTOCK_PING_"
-JSON_FIELDS = ("webhooks",)  # in the environment
-FLAGS = {"webhooks": "--webhook"}  # those that are not called as their field
 
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # a year
@@ -76,69 +69,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 raise ValueError(f"webhooks must be http:// or https:// URLs, got {url!r}")
 
 
-def load_config(
-    file: Path | None = None,
-    *,
-    flags: Mapping[str, Any] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Config:
-    """The settings out of `file`, `environment` (os.environ when None) and `flags`, later ones winning.
-
-    Raises:
-        ValueError: a setting is unknown, of the wrong type or out of range; the message names its place.
-        OSError: the file cannot be read.
-    """
-    settings: dict[str, Any] = {}
-    if file is not None:
-        settings = from_toml(file)
-    settings |= from_environment(os.environ if environment is None else environment)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            check(name, value, FLAGS.get(name) or f"--{name.replace('_', '-')}")
-            settings[name] = value
-    return converted(settings, "settings")
-
-
-def from_toml(file: Path) -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = msgspec.toml.decode(file.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InvalidValue(f"{file}: no valid TOML: {error}") from None
-    for name, value in settings.items():
-        check(name, value, f"{file}: {name}")
-    return settings
-
-
-def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The settings among the environment's variables; an unknown one with our prefix is an error."""
-    settings: dict[str, Any] = {}
-    for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        field = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        settings[field] = from_text(text, variable) if field in JSON_FIELDS else text
-        check(field, settings[field], variable)
-    return settings
-
-
-def from_text(text: str, variable: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise InvalidValue(f"{variable} must be JSON: {error}") from None
-
-
-def check(name: str, value: object, origin: str) -> None:
-    """Refuses a setting that does not exist or has a value that is not allowed, by where it stands."""
-    if name not in Config.__struct_fields__:
-        raise InvalidValue(
-            f"{origin} is no setting; there are: {', '.join(sorted(Config.__struct_fields__))}"
-        )
-    converted({name: value}, origin)
-
-
-def converted(settings: Mapping[str, Any], origin: str) -> Config:
-    try:
-        return msgspec.convert(settings, Config, strict=False)
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise InvalidValue(f"{origin}: {error}") from None
+load_config = Settings(Config, "PENSTOCK_PING_", ("webhooks",), {"webhooks": "--webhook"}).load
