@@ -168,7 +168,7 @@ def load_lines(summary: RunSummary) -> list[str]:
     if half is not None and most is not None:
         lines.append(
             f"service time p50 {in_ms(half / 1e9)} ms, p99 {in_ms(most / 1e9)} ms "
-            "(from sending on; above, from when due)"
+            "(since sent; above, since due)"
         )
     return lines
 
