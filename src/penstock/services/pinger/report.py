@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from penstock.errors import InvalidValue
 from penstock.probing.exchange import Exchange, Phases
 from penstock.services.pinger.model import Attempt, Hop, PingResult
-from penstock.services.row_files import CsvRows, JsonRows, Naming, rfc3339
+from penstock.services.row_files import CsvRows, JsonLines, JsonRows, rfc3339
 
 __all__ = ["ALL_COLUMNS", "COLUMNS", "CsvReport", "JsonReport", "NdjsonReport", "checked_columns"]
 
@@ -51,39 +50,26 @@ class JsonReport(JsonRows[PingResult]):
         super().__init__(path, lambda result: {name: cell(result) for name, cell in read.items()})
 
 
-class NdjsonReport:
+class NdjsonReport(JsonLines[PingResult]):
     """Writes a JSON object a line, with all that is known of the result.
 
     Args:
-        path: created, or emptied.
+        path: see JsonLines.
         columns: fewer, see COLUMNS.
 
     Raises:
         ValueError: there is no such column.
-        OSError: the file cannot be opened or written, here and in write().
     """
 
     def __init__(self, path: str | Path, columns: Sequence[str] = ()) -> None:
         names = checked_columns(columns) or ALL_COLUMNS
-        self._read = {name: COLUMNS[name] for name in names}
-        self._naming = Naming(str(path))
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - __exit__ closes it
+        read = {name: COLUMNS[name] for name in names}
 
-    def write(self, result: PingResult) -> None:
-        """Appends one line."""
-        row = {name: cell(result) for name, cell in self._read.items()}
-        line = memoryview(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        with self._naming:
-            while line:  # a pipe may take it in parts
-                line = line[self._file.write(line) or 0 :]
+        def encoded(result: PingResult) -> bytes:
+            row = {name: cell(result) for name, cell in read.items()}
+            return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+        super().__init__(path, encoded)
 
 
 def checked_columns(names: Sequence[str]) -> tuple[str, ...]:

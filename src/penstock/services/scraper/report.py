@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from penstock.errors import PenstockError
-from penstock.services.row_files import CsvRows, JsonRows, Naming
+from penstock.services.row_files import CsvRows, JsonLines, JsonRows
 from penstock.services.scraper.model import Page
 
 __all__ = ["COLUMNS", "CsvReport", "JsonReport", "NdjsonReport", "NotAReport", "SqliteReport"]
@@ -66,35 +66,16 @@ def members(page: Page) -> dict[str, object]:
     return {name: getattr(page, name) for name in COLUMNS} | {"selected": page.selected}
 
 
-class NdjsonReport:
+class NdjsonReport(JsonLines[Page]):
     """Writes a JSON object a line: the members of JsonReport.
 
     Args:
-        path: created, or emptied; an int is a descriptor of standard output.
-
-    Raises:
-        OSError: the file cannot be opened or written, here and in write().
+        path: see JsonLines.
     """
 
     def __init__(self, path: str | Path | int) -> None:
-        self._naming = Naming(path)
-        self._file = open(path, "wb")  # noqa: SIM115 - __exit__ closes it
-        self._encoder = msgspec.json.Encoder()
-
-    def write(self, page: Page) -> None:
-        """Appends one line."""
-        with self._naming:
-            self._file.write(self._encoder.encode(members(page)) + b"\n")
-            self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._naming:
-            self._file.close()
+        encode = msgspec.json.Encoder().encode
+        super().__init__(path, lambda page: encode(members(page)))
 
 
 class NotAReport(PenstockError, OSError):
