@@ -291,7 +291,7 @@ async def test_waiting_for_a_connection_counts_from_the_intended_start(LoadLoop)
         Load(server.request("/hold"), rate=1000, count=20, connections=1) as running,
     ):
         while running.snapshot().elapsed < 0.06:  # by its own clock: all have been due by now
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         assert running.snapshot().started == 1
         server.release()
         figures = await running.finished()
@@ -312,7 +312,7 @@ async def test_requests_that_never_started_are_counted(LoadLoop):
 async def test_requests_that_waited_when_it_was_stopped_are_counted(LoadLoop):
     async with Server() as server, Load(server.request("/hold"), rate=1000, connections=1) as running:
         while running.snapshot().elapsed < 0.06:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         running.stop()
         figures = await running.finished()
     assert (figures.started, figures.abandoned) == (1, 1)
@@ -359,7 +359,7 @@ async def test_what_refuses_is_not_hammered(LoadLoop):
 async def test_what_refuses_at_once_does_not_keep_an_open_loop_from_its_end(LoadLoop):
     async with BadServer() as server, Load(Request(server.dead_url), rate=10_000_000) as running:
         while running.snapshot().elapsed < 0.3:  # by its own clock: 3,000,000 are due, few of them are tried
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         before = running.snapshot().started
         running.stop()
         figures = await running.finished()
@@ -502,7 +502,7 @@ def test_loop_without_files_of_its_own_cannot_be_made(LoadLoop, few_files):
 async def test_stop_ends_it_without_waiting_for_answers(LoadLoop):
     async with Server() as server, Load(server.request("/hold"), connections=8) as running:
         while running.snapshot().sent < 8:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         running.stop()
         figures = await running.finished()
     assert figures.over
@@ -513,7 +513,7 @@ async def test_leaving_the_block_stops_it(LoadLoop):
     async with Server() as server:
         async with Load(server.request()) as running:
             while running.snapshot().answered < 100:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
             assert not running.snapshot().over
         figures = running.snapshot()
         assert figures.over
@@ -531,7 +531,7 @@ async def test_cancelled_waiting_leaves_it_running(LoadLoop):
         assert not running._waiters
         before = running.snapshot().answered
         while running.snapshot().answered <= before:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 def test_it_can_be_waited_for_without_an_event_loop(LoadLoop):
@@ -575,7 +575,7 @@ async def test_figures_add_up_while_it_runs(LoadLoop):
     ):
         before = running.snapshot()
         while not before.over:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # the loops of the py twin want the GIL too
             figures = running.snapshot()
             assert figures.answered >= before.answered
             assert figures.started <= 3000
@@ -650,7 +650,7 @@ async def figures_once(requests, enough):
     """The figures of a load as soon as there is enough; the kernel does not stamp from the very first."""
     async with asyncio.timeout(30), Load(requests, connections=4) as running:
         while not enough(running.snapshot()):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
     return running.snapshot()
 
 
