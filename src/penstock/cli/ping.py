@@ -334,7 +334,7 @@ def targets_of_file(path: str | None) -> tuple[Target, ...]:
     from penstock.services.pinger.target_file import read_target_file
 
     try:
-        return read_target_file(path).targets
+        return read_target_file(path)
     except OSError as error:
         raise cannot_go_on(f"{path}: {error.strerror}") from None
 

@@ -99,7 +99,7 @@ def command(config_file: Path | None, webhooks: tuple[str, ...], **flags: Any) -
         config = load_config(config_file, flags=flags | {"webhooks": webhooks or None})
         if not config.targets:
             raise click.UsageError("Nothing to watch: give --targets F, a TOML file of targets.")
-        targets = read_target_file(config.targets).targets
+        targets = read_target_file(config.targets)
         run(serve(config, targets, lambda url: announce(config, len(targets), url)))
     except InvalidValue as error:
         raise cannot_go_on(str(error)) from None

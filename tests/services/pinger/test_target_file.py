@@ -38,7 +38,7 @@ def path(tmp_path):
 
 def test_target_has_what_its_table_says_and_what_is_said_for_all(path):
     path.write_text(WHOLE)
-    shop, other = read_target_file(path).targets
+    shop, other = read_target_file(path)
     assert shop == Target(
         "https://example.com/health",
         name="shop",
@@ -57,13 +57,6 @@ def test_target_has_what_its_table_says_and_what_is_said_for_all(path):
     ]
     assert (other.timeout, other.interval, other.name) == (2.0, None, "")
     assert [one.text for one in other.assertions] == ["cert>30d"]
-
-
-def test_file_tells_whether_it_has_intervals(path):
-    path.write_text(WHOLE)
-    assert read_target_file(path).has_intervals
-    path.write_text('[[target]]\nurl = "http://x/"')
-    assert not read_target_file(path).has_intervals
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,6 @@ def test_base_is_what_links_are_relative_to(html, base):
     assert read(html).base == base
 
 
-def test_canonical_link_is_told_as_it_is_written():
-    assert read("<link rel=canonical href=' /one '><link rel=canonical href=/two>").canonical == "/one"
-
-
 def test_selectors_take_texts_and_attributes_in_the_order_of_the_page():
     html = "<h2> One\n <b>more</b></h2><img src=/i.png alt=x><h2>Two</h2><img alt='no source'>"
     selectors = {"heads": "h2", "images": "img@src", "alts": "img @ ALT", "none": "h5"}
@@ -186,7 +182,7 @@ def test_text_that_is_selected_again_and_again_is_bounded_in_all():
 def test_no_bytes_raise_and_all_that_is_told_can_be_encoded(body, content_type):
     found = extract(body, content_type, HERE, {"all": "*", "links": "a@href"})
     json.dumps([found.title, found.links, found.selected, found.base, found.robots]).encode()
-    "".join([found.title, *found.links, found.base, found.canonical, *found.selected["all"]]).encode()
+    "".join([found.title, *found.links, found.base, *found.selected["all"]]).encode()
 
 
 TAGS = [

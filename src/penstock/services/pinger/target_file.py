@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ from penstock.services.pinger.assertions import Assertion, InvalidAssertion, par
 from penstock.services.pinger.durations import seconds_of
 from penstock.services.pinger.model import Severity, Target
 
-__all__ = ["InvalidTargets", "TargetFile", "read_target_file"]
+__all__ = ["InvalidTargets", "read_target_file"]
 
 MAX_FILE_BYTES = 16 << 20
 MAX_TARGETS = 100_000
@@ -27,23 +26,7 @@ class InvalidTargets(InvalidValue):
     """A file of targets does not say what it should."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetFile:
-    """What a file of targets says.
-
-    Attributes:
-        targets: in its order, with what the file says for all of them.
-    """
-
-    targets: tuple[Target, ...]
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether some target has an interval."""
-        return any(target.interval is not None for target in self.targets)
-
-
-def read_target_file(path: str | Path) -> TargetFile:
+def read_target_file(path: str | Path) -> tuple[Target, ...]:
     """The targets of a TOML file, checked to the last key.
 
     ::
@@ -71,7 +54,7 @@ def read_target_file(path: str | Path) -> TargetFile:
         document = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidTargets(f"{path} must be TOML in UTF-8: {error}") from None
-    return TargetFile(targets_of(document, str(path)))
+    return targets_of(document, str(path))
 
 
 def targets_of(document: dict[str, Any], path: str) -> tuple[Target, ...]:

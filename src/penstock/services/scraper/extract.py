@@ -120,7 +120,7 @@ def extract(body: bytes, content_type: str, base_url: str, selectors: Mapping[st
                 is_marked = "rel" in attributes and "nofollow" in words(attributes["rel"])
                 add_link(marked if is_marked else links, attributes["href"])
             case "link":
-                read_link_element(found, links, attributes)
+                read_link_element(links, attributes)
             case "meta":
                 read_meta(found, links, directives, attributes)
             case "frame" | "iframe":
@@ -148,12 +148,10 @@ def add_link(links: dict[str, None], reference: str | None) -> None:
         links[reference] = None
 
 
-def read_link_element(found: Extract, links: dict[str, None], attributes: Mapping[str, str | None]) -> None:
-    """Takes the pages that a link element names: the canonical one, the next and the one before."""
+def read_link_element(links: dict[str, None], attributes: Mapping[str, str | None]) -> None:
+    """Takes the pages that a link element names as the next and the one before."""
     kinds = words(attributes.get("rel"))
     reference = (attributes["href"] or "").strip(SPACE)
-    if "canonical" in kinds and not found.canonical and len(reference) <= MAX_URL:
-        found.canonical = reference
     if "nofollow" not in kinds and not kinds.isdisjoint(("next", "prev")):
         add_link(links, reference)
 

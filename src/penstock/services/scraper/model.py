@@ -123,7 +123,6 @@ class Extract:
         selected: texts by name of selector.
         encoding: name of the encoding it was read in.
         base: what links are relative to: the page's URL, or what its base element says.
-        canonical: what its link rel=canonical says, as written; empty without one.
         robots: directives of meta robots, lower case, joined with `, `.
         nofollow: whether those forbid to follow its links.
     """
@@ -134,7 +133,6 @@ class Extract:
     selected: dict[str, list[str]] = field(default_factory=dict)
     encoding: str = ""
     base: str = ""
-    canonical: str = ""
     robots: str = ""
     nofollow: bool = False
 
