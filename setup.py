@@ -50,7 +50,7 @@ def extension(pyx: Path) -> Extension:
         module,
         sources,
         include_dirs=[str(KERNELS)],
-        depends=[str(header) for header in sorted(KERNELS.glob("*.h"))],
+        depends=[str(header) for header in sorted([*KERNELS.glob("*.h"), *pyx.parent.glob("*.h")])],
         extra_compile_args=COMPILE_FLAGS,
     )
 

@@ -44,7 +44,7 @@ def constructor(module):
     compiled, plain = twin_modules(module)
     source = Path(compiled.__file__).parent / f"{compiled.__name__.rpartition('.')[2]}.pyx"
     declared = re.search(
-        rf"^cdef class {HOT_PATHS[module]}\b.*?^    def __init__\((.*?)\):",
+        rf"^cdef class _?{HOT_PATHS[module]}\b.*?^    def __init__\((.*?)\):",
         source.read_text(),
         flags=re.DOTALL | re.MULTILINE,
     ).group(1)
