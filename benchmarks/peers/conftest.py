@@ -137,11 +137,14 @@ def report_goals(title: str, measures: dict[str, Goal], figures: dict[str, float
     table.add_column("figure", no_wrap=True)
     for column in ("ns", "goal", "× empty", "goal", ""):
         table.add_column(column, justify="right")
+    rows = []
     for name, goal in measures.items():
         ratio, wanted = figures[name] / empty, goal.nanoseconds / EMPTY_METHOD
         verdict = "" if name == next(iter(measures)) else "reached" if ratio <= wanted else "missed"
         row = [f"{figures[name]:,.1f}", f"{goal.nanoseconds:,.0f}", f"{ratio:.2f}", f"{wanted:.2f}", verdict]
-        table.add_row(name, *row)
+        rows.append((name, *row))
+    for row in sorted(rows, key=lambda row: ("", "missed", "reached").index(row[-1])):  # misses first
+        table.add_row(*row)
     return table
 
 

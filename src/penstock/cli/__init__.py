@@ -16,6 +16,7 @@ COMMANDS = {
     "lab": "penstock.cli.lab",
     "limit": "penstock.cli.limit",
     "ping": "penstock.cli.ping",
+    "proto": "penstock.cli.proto",
     "replay": "penstock.cli.replay",
     "scrape": "penstock.cli.scrape",
 }
