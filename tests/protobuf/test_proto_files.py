@@ -236,6 +236,14 @@ def test_an_error_in_an_import_names_the_import(tmp_path):
         compile_text('import "broken.proto";', include=[tmp_path])
 
 
+def test_a_file_of_windows_is_read_and_utf_16_is_named(tmp_path):
+    (tmp_path / "a.proto").write_bytes(b"\xef\xbb\xbfmessage A {\r\n}\r\n")
+    assert list(compile_proto(tmp_path / "a.proto")) == ["A"]
+    (tmp_path / "b.proto").write_text("message B {}", "utf-16")
+    with pytest.raises(SchemaError, match=r"^b\.proto:1:1: a file must be UTF-8, got UTF-16$"):
+        compile_proto(tmp_path / "b.proto")
+
+
 def test_a_file_that_does_not_exist_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         compile_proto(tmp_path / "nope.proto")

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from datasets import require
-from penstock.protobuf.schema.descriptor_proto import FileDescriptorSet
 from penstock.protobuf.errors import DecodeError
+from penstock.protobuf.schema.descriptor_proto import FileDescriptorSet
 from penstock.protobuf.schema.schema import Schema
 from twins import both_twins
 

@@ -15,13 +15,12 @@ from datasets import require
 from penstock.protobuf.declaration import describe
 from penstock.protobuf.descriptors import Presence, Shape
 from penstock.protobuf.enums import Enum
-from penstock.protobuf.errors import SchemaError
+from penstock.protobuf.errors import DecodeError, EncodeTypeError, SchemaError
 from penstock.protobuf.kinds import Kind
-from penstock.protobuf.schema.descriptor_proto import (
-    FileDescriptorSet,
-)
+from penstock.protobuf.options import DecodeOptions
+from penstock.protobuf.schema.descriptor_proto import FileDescriptorSet
 from penstock.protobuf.schema.python_names import python_names
-from penstock.protobuf.schema.schema import NoSuchType, Schema, build, load_descriptor_set
+from penstock.protobuf.schema.schema import LIMITS, NoSuchType, Schema, build, load_descriptor_set
 from penstock.protobuf.well_known import Timestamp
 from twins import both_twins
 
@@ -130,6 +129,15 @@ def test_a_class_is_the_same_one_however_it_is_come_by(schema_of):
     assert fields["status"].enum is schema["shop.Status"]
 
 
+def test_a_message_of_another_schema_is_refused_where_its_name_alone_is_right(schema_of):
+    text = 'syntax = "proto3"; message Point { Point next = 1; }'
+    ours, theirs = schema_of(text)["Point"], schema_of(text)["Point"]
+    with pytest.raises(
+        EncodeTypeError, match=r"^Point\.next must be a Point, got another class called Point$"
+    ):
+        ours(next=theirs()).to_bytes()
+
+
 def test_a_schema_is_a_mapping_of_full_names(schema_of):
     schema = schema_of(SHOP)
     names = {"shop.Status", "shop.Order", "shop.Order.Item", "google.protobuf.Timestamp"}
@@ -206,6 +214,17 @@ def test_extensions_are_unknown_fields_with_a_name(schema_of):
     assert schema.extensions["old.marks"][1].packed
     assert schema.extensions["old.Holder.holder"][1].message is schema["old.Holder"]
     assert 100 not in describe(schema["old.Ticket"]).by_number
+
+
+def test_extensions_of_a_message_set_have_numbers_beyond_those_of_fields_and_no_names_in_json(schema_of):
+    schema = schema_of("""
+        syntax = "proto2";
+        message Set { option message_set_wire_format = true; extensions 4 to max; }
+        message Item { extend Set { optional Item first = 5; optional Item last = 2147483646; } }
+    """)
+    assert schema.extensions["Item.last"][1].number == 2**31 - 2
+    with pytest.raises(DecodeError, match=r"Item\.first"):  # its bytes would be no MessageSet
+        schema["Set"].from_json('{"[Item.first]": {}}')
 
 
 EDITION = """
@@ -519,6 +538,14 @@ def test_a_file_that_is_too_large_or_no_descriptor_set_is_refused(tmp_path):
         SchemaError, match=r"^the bytes must be a FileDescriptorSet: FileDescriptorSet.file\[1\] at byte 258"
     ):
         load_descriptor_set(descriptor_set({"shop.proto": SHOP})[:-1])
+
+
+@pytest.mark.data
+def test_a_schema_as_large_as_a_file_may_be_stays_within_the_other_limits():
+    data = lzma.decompress(require("protobuf/descriptor_sets/googleapis.binpb.xz").read_bytes())
+    share = len(data) / LIMITS.max_size
+    elements, memory = int(LIMITS.max_elements * share), int(LIMITS.max_memory * share)
+    FileDescriptorSet.from_bytes(data, DecodeOptions(max_elements=elements, max_memory=memory))
 
 
 def test_loading_a_schema_imports_neither_numpy_nor_otlp():

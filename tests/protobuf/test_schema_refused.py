@@ -58,6 +58,10 @@ def map_of(*fields, **more):
     return message(of_type(".M.XEntry", Type.TYPE_MESSAGE, **more), nested_type=[entry])
 
 
+def entry_with(**more):
+    return message(name="XEntry", options=MessageOptions(map_entry=True), **more)
+
+
 def key(kind=Type.TYPE_STRING, **more):
     return FieldDescriptorProto(name="key", number=1, type=kind, **more)
 
@@ -141,13 +145,19 @@ REFUSED = [
         [file(message(with_default(Type.TYPE_INT32, "2147483648")))],
         "M.x: a default must be -2147483648 to 2147483647, got 2147483648",
     ),
-    ([file(message(with_default(Type.TYPE_INT32, "one")))], "M.x: a default must be a int32, got 'one'"),
+    (
+        [file(message(with_default(Type.TYPE_INT32, "one")))],
+        "M.x: a default must be of the kind int32, got 'one'",
+    ),
     ([file(message(number("x"), oneof_decl=[OneofDescriptorProto(name="x")]))], "M.x is defined twice"),
-    ([file(message(with_default(Type.TYPE_BOOL, "1")))], "M.x: a default must be a bool, got '1'"),
-    ([file(message(with_default(Type.TYPE_BYTES, "\\q")))], "M.x: a default must be a bytes, got '\\\\q'"),
+    ([file(message(with_default(Type.TYPE_BOOL, "1")))], "M.x: a default must be of the kind bool, got '1'"),
+    (
+        [file(message(with_default(Type.TYPE_BYTES, "\\q")))],
+        "M.x: a default must be of the kind bytes, got '\\\\q'",
+    ),
     (
         [file(message(with_default(Type.TYPE_BYTES, "\\777")))],
-        "M.x: a default must be a bytes, got '\\\\777'",
+        "M.x: a default must be of the kind bytes, got '\\\\777'",
     ),
     (
         [file(message(with_default(Type.TYPE_INT32, "1", **REPEATED)))],
@@ -172,6 +182,18 @@ REFUSED = [
         [file(map_of(key(Type.TYPE_DOUBLE), value(), **REPEATED))],
         "M.x: a map's keys must be integers, bool or string, got double",
     ),
+    (
+        [file(message(number(json_name="\udcff")))],
+        "M.x: its name in JSON must be Unicode text without lone surrogates, got '\\udcff'",
+    ),
+    (
+        [file(message(nested_type=[entry_with(nested_type=[message()])]))],
+        "M.XEntry: nothing can be defined within the entry of a map",
+    ),
+    (
+        [file(message(nested_type=[entry_with(enum_type=[enum("A")])]))],
+        "M.XEntry: nothing can be defined within the entry of a map",
+    ),
 ]
 
 
@@ -188,9 +210,17 @@ def test_messages_within_each_other_are_bounded():
     for _ in range(3000):
         inner = message(nested_type=[inner])
     with pytest.raises(
-        SchemaError, match=r"^a.proto: messages must be nested at most 100 levels deep, got M.M.M"
+        SchemaError, match=r"^a.proto: messages must be nested at most 64 levels deep, got M.M.M"
     ):
         build(FileDescriptorSet(file=[file(inner)]))
+
+
+def test_a_module_of_messages_nested_as_deep_as_may_be_is_one_that_python_reads():
+    inner = message()
+    for _ in range(63):
+        inner = message(nested_type=[inner])
+    [source] = generate(FileDescriptorSet(file=[file(inner)])).values()
+    compile(source, "a_pb.py", "exec")
 
 
 def test_fields_and_values_are_bounded():

@@ -160,6 +160,14 @@ def test_any_that_names_an_enum_is_refused():
         Any(type_url="x/google.protobuf.NullValue", value=b"a").unpack(WELL_KNOWN)
 
 
+def test_an_error_repeats_the_beginning_of_a_long_name_only():
+    schema = load_descriptor_set(descriptor_set({"a.proto": 'syntax = "proto3"; message M {}'}))
+    with pytest.raises(SchemaError, match=r"^Any must hold a message of the schema, got M{100}$"):
+        Any(type_url="x/" + "M" * 1_000_000).unpack(schema)
+    with pytest.raises(SchemaError, match=r"^the schema has no message or enum 'M{1000}'"):
+        schema["M" * 1_000_000]
+
+
 def test_any_of_another_type_or_of_bad_bytes_is_refused():
     with pytest.raises(
         SchemaError, match=r"^Any must hold a google.protobuf.StringValue, got google.protobuf.Int32Value$"

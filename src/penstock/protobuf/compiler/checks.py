@@ -19,7 +19,6 @@ from penstock.protobuf.message import Message
 from penstock.protobuf.schema.descriptor_proto import (
     DescriptorProto,
     EnumDescriptorProto,
-    EnumOptions,
     EnumValueDescriptorProto,
     FeatureSet,
     FieldDescriptorProto,
@@ -77,7 +76,7 @@ class Checks:
         for message in file.message_type:
             self.check_message(message, package.children[message.name or ""], json)
         for enum in file.enum_type:
-            self.check_enum(enum, package.children[enum.name or ""], json)
+            self.check_enum(enum, package.children[enum.name or ""])
         for extension in file.extension:
             self.check_extension(extension, package.children[extension.name or ""])
 
@@ -98,11 +97,12 @@ class Checks:
         self.check_numbers(message)
         self.check_reserved_names(message, message.field)
         self.check_oneofs(message)
-        self.check_json_names(message, json)
+        if message.options is None or not message.options.deprecated_legacy_json_field_conflicts:
+            self.check_json_names(message, json)
         for nested in message.nested_type:
             self.check_message(nested, symbol.children[nested.name or ""], json)
         for enum in message.enum_type:
-            self.check_enum(enum, symbol.children[enum.name or ""], json)
+            self.check_enum(enum, symbol.children[enum.name or ""])
         for extension in message.extension:
             self.check_extension(extension, symbol.children[extension.name or ""])
 
@@ -336,7 +336,7 @@ class Checks:
 
     # Enums
 
-    def check_enum(self, enum: EnumDescriptorProto, symbol: Symbol, json: JsonFormat) -> None:
+    def check_enum(self, enum: EnumDescriptorProto, symbol: Symbol) -> None:
         """An enum and its values."""
         if not enum.value:
             raise self.error(enum, f"an enum must have a value, {enum.name} has none")
@@ -349,7 +349,8 @@ class Checks:
         reserved = self.ranges("reserved", enum.reserved_range)
         self.check_reserved_names(enum, enum.value)
         self.check_enum_numbers(enum, reserved)
-        if json_format(enum.options, json) is JsonFormat.ALLOW:
+        is_excused = enum.options is not None and enum.options.deprecated_legacy_json_field_conflicts
+        if not (is_excused and self.syntax == "proto2"):
             self.check_enum_names(enum)
 
     def check_enum_numbers(self, enum: EnumDescriptorProto, reserved: Ranges) -> None:
@@ -417,9 +418,7 @@ def spelled(span: Span) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def json_format(
-    options: FileOptions | MessageOptions | EnumOptions | None, inherited: JsonFormat
-) -> JsonFormat:
+def json_format(options: FileOptions | MessageOptions | None, inherited: JsonFormat) -> JsonFormat:
     told = None if options is None or options.features is None else options.features.json_format
     return told or inherited
 

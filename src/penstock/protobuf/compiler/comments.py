@@ -47,9 +47,9 @@ class Comments:
         if location is None:
             self.upcoming.detached[:0] = own.detached
             return
-        location.leading_comments = own.leading
+        location.leading_comments = own.leading or None  # protoc takes no note of an empty one
         location.leading_detached_comments = own.detached
-        location.trailing_comments = self.upcoming.trailing
+        location.trailing_comments = self.upcoming.trailing or None
 
     def end_scope(self) -> None:
         """Goes past a `}`."""

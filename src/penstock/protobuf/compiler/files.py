@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
@@ -46,7 +47,7 @@ def compile_proto(
         Order = schema["shop.Order"]
 
     proto2, proto3 and the editions 2023 and 2024 are understood. `google/protobuf/*.proto` can always be
-    imported. Not checked is what edition 2024 says of `local` names.
+    imported. Not checked is what edition 2024 says of `local` names and of style.
 
     Args:
         source: the path of a file, or the text itself, which is a `str` with a line break, `;` or `{` in it.
@@ -235,4 +236,6 @@ def read(name: str, path: Path) -> Source:
     """The text of a file; bytes that are no UTF-8, as in old comments, become lone surrogates."""
     with path.open("rb") as file:
         data = file.read(4 * MOST_CHARACTERS + 1)
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # as some shells and editors of Windows write it
+        raise SchemaError(f"{name}:1:1: a file must be UTF-8, got UTF-16")
     return Source(name, data.decode("utf-8", "surrogateescape"))

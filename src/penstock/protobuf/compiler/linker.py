@@ -164,9 +164,12 @@ class FileLinker:
         return found
 
     def why_unknown(self, name: str, scope: Symbol) -> str:
-        hidden = self.names.find(name, scope, self.all_files)
-        if hidden is not None and hidden.file is not None:
-            return f"{shortened(name)} is not imported, {hidden.file.source.name} declares it"
+        elsewhere = self.names.find(name, scope, self.all_files)
+        if elsewhere is not None and elsewhere.file is not None:
+            return f"{shortened(name)} is not imported, {elsewhere.file.source.name} declares it"
+        if self.names.find(f".{name}", scope, self.visible) is not None:
+            first = name.partition(".")[0]
+            return f"{shortened(name)} is hidden by another {first}, further in: write .{shortened(name)}"
         return f"{shortened(name)} is declared nowhere in this file or what it imports"
 
     # Options

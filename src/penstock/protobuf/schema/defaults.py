@@ -37,7 +37,7 @@ def parsed_default(kind: Kind, text: str) -> Scalar:
             return single_precision(float(text)) if kind is Kind.FLOAT else float(text)
         value = int(text)
     except (ValueError, KeyError):
-        raise SchemaError(f"a default must be a {kind.name.lower()}, got {text[:60]!r}") from None
+        raise SchemaError(f"a default must be of the kind {kind.name.lower()}, got {text[:60]!r}") from None
     least, most = INTEGER_RANGE[kind]
     if not least <= value <= most:
         raise SchemaError(f"a default must be {least} to {most}, got {text[:60]}")

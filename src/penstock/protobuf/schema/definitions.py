@@ -27,8 +27,8 @@ __all__ = [
     "resolve",
 ]
 
-MOST_NESTED: Final = 100
-"""Levels of messages defined within each other; protoc allows 32."""
+MOST_NESTED: Final = 64
+"""Levels of messages defined within each other; protoc allows 32, and Python indents a module at most 99."""
 LONGEST_NAME: Final = 1000
 """Characters of a name with all that is around it; else a long name around many would take all memory."""
 MOST_VALUES: Final = 65_535
@@ -95,13 +95,18 @@ class MessageDefinition(Definition):
         """Whether it stands for one entry of a map, and is no message of its own."""
         return self.proto.options is not None and bool(self.proto.options.map_entry)
 
+    @property
+    def is_message_set(self) -> bool:
+        """Whether its extensions are written as items of a MessageSet."""
+        return self.proto.options is not None and bool(self.proto.options.message_set_wire_format)
+
 
 def define(files: Iterable[FileDescriptorProto]) -> dict[str, Definition]:
     """Full name -> definition, outer ones before inner ones.
 
     Raises:
         SchemaError: two things have one name, a name is none, files import each other, or messages are
-            defined within each other more than 100 levels deep.
+            defined within each other more than 64 levels deep.
     """
     files = tuple(files)
     check_imports(files)
@@ -181,6 +186,8 @@ def message_definitions(
             f"{file.name}: messages must be nested at most {MOST_NESTED} levels deep, got {scope[:60]}..."
         )
     made = MessageDefinition(full_name, file, overridden(inherited, proto.options), outer, path, proto)
+    if made.is_map_entry and (proto.nested_type or proto.enum_type):
+        raise SchemaError(f"{full_name}: nothing can be defined within the entry of a map")
     if outer is not None and not made.is_map_entry:
         outer.nested.append(made)
     yield made

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from penstock.protobuf.descriptors import FieldDescriptor, Presence, Scalar, Shape
 from penstock.protobuf.enums import Enum
 from penstock.protobuf.errors import SchemaError
-from penstock.protobuf.fields import KEY_KINDS, LAST_NUMBER, camel_case, zero
+from penstock.protobuf.fields import KEY_KINDS, LAST_NUMBER, json_name_of, zero
 from penstock.protobuf.kinds import PACKABLE, Kind
 from penstock.protobuf.schema.defaults import parsed_default
 from penstock.protobuf.schema.definitions import (
@@ -31,6 +31,9 @@ __all__ = ["FieldMaker"]
 
 MOST_FIELDS: Final = 65_535
 """Fields of a message; each is a slot of its instances."""
+
+LAST_OF_MESSAGE_SET: Final = (1 << 31) - 2
+"""The number of an extension of a MessageSet is a value on the wire, not a part of a tag."""
 
 KINDS: Final = {int(kind): kind for kind in Kind}
 """FieldDescriptorProto.Type -> kind; a dict, as `Kind(number)` takes four times as long."""
@@ -88,6 +91,8 @@ class FieldMaker:
         for each in proto.field:
             check_name(place, each.name, names)
             check_number(place, each, numbers)
+            if each.json_name:
+                json_name_of(f"{place}.{each.name}", each.json_name, "")
             kind, target = self.kind_and_target(message, each)
             if target is not None and (entry := self.map_entry(target)) is not None:
                 self.check_map(message, each, entry)
@@ -131,13 +136,14 @@ class FieldMaker:
             SchemaError: its name, number, type or default is none.
         """
         place = joined(scope.full_name, proto.name)
-        if proto.number is None or not 1 <= proto.number <= LAST_NUMBER:
-            raise SchemaError(f"{place}: a field number must be 1 to {LAST_NUMBER}, got {proto.number}")
         extendee = resolve(proto.extendee or "", scope.full_name, self.names)
         if extendee is None or self.is_enum(extendee):
             raise SchemaError(
                 f"{place}: what it extends must be a message of the files, got {shortened(proto.extendee)}"
             )
+        last = LAST_OF_MESSAGE_SET if self.is_message_set(extendee) else LAST_NUMBER
+        if proto.number is None or not 1 <= proto.number <= last:
+            raise SchemaError(f"{place}: a field number must be 1 to {last}, got {proto.number}")
         [attribute] = python_names([proto.name or ""]).values()
         return extendee, self.made(scope, proto, attribute)
 
@@ -178,7 +184,7 @@ class FieldMaker:
             default=default,
             oneof=oneof,
             proto_name=proto.name,
-            json_name=proto.json_name or camel_case(proto.name),
+            json_name=json_name_of(place, proto.json_name, proto.name),
         )
 
     def kind_and_target(self, scope: Scope, proto: FieldDescriptorProto) -> tuple[Kind, str | None]:
@@ -209,6 +215,11 @@ class FieldMaker:
         if full_name in self.known:
             return issubclass(self.known[full_name], Enum)
         return isinstance(self.definitions[full_name], EnumDefinition)
+
+    def is_message_set(self, full_name: str) -> bool:
+        """Whether the extensions of a message are MessageSet items, which have no tags of their own."""
+        found = self.definitions.get(full_name)
+        return isinstance(found, MessageDefinition) and found.is_message_set
 
     def map_entry(self, target: str) -> MessageDefinition | None:
         """What defines the entry of a map, if the type of a field is one."""

@@ -17,6 +17,7 @@ from penstock.protobuf.errors import DecodeError, SchemaError
 from penstock.protobuf.message import Message
 from penstock.protobuf.options import DecodeOptions
 from penstock.protobuf.schema.definitions import (
+    LONGEST_NAME,
     Definition,
     EnumDefinition,
     MessageDefinition,
@@ -34,7 +35,8 @@ __all__ = ["NoSuchType", "Schema", "build", "load_descriptor_set"]
 
 Made = TypeVar("Made")
 
-LIMITS: Final = DecodeOptions(partial=True)  # an option that is incomplete is of no interest here
+LIMITS: Final = DecodeOptions(max_elements=1 << 24, max_memory=1 << 30, partial=True)
+"""Descriptors take up to 16 times their bytes in memory; an option that is incomplete is of no interest."""
 
 RESERVED_BY_MESSAGE: Final = KEYWORDS.union(dir(Message))
 RESERVED_BY_ENUM: Final = KEYWORDS.union(dir(int), dir(Enum), ("mro", "name", "value"))
@@ -135,6 +137,10 @@ class Schema(Mapping[str, Any]):
             raise NoSuchType(no_such(full_name, self._names))
         return self._class_of(full_name)
 
+    def get(self, full_name: str, default: Any = None, /) -> Any:
+        """The same, or `default`; nobody is told what is spelled alike, which takes a while to find."""
+        return self._class_of(full_name) if full_name in self._names else default
+
     def __contains__(self, full_name: object) -> bool:
         return full_name in self._names
 
@@ -191,12 +197,8 @@ class Schema(Mapping[str, Any]):
         names = python_names([*fields, *(each.name for each in definition.nested)], RESERVED_BY_MESSAGE)
 
         def describe(_: type[Message]) -> MessageDescriptor:
-            options = definition.proto.options
-            return MessageDescriptor(
-                definition.full_name,
-                self._fields.make(definition, names),
-                message_set=options is not None and bool(options.message_set_wire_format),
-            )
+            fields = self._fields.make(definition, names)
+            return MessageDescriptor(definition.full_name, fields, message_set=definition.is_message_set)
 
         made = declare(
             self._root,
@@ -306,8 +308,9 @@ def check_arrays(arrays: bool | Collection[str], definitions: Mapping[str, Defin
 
 def no_such(full_name: object, names: Collection[str]) -> str:
     """That a name is not there, and which one may have been meant."""
-    last = str(full_name).rpartition(".")[2]
+    asked = str(full_name)[:LONGEST_NAME]  # it may be from elsewhere: looking for what is near takes time
+    last = asked.rpartition(".")[2]
     near = [name for name in names if name.rpartition(".")[2] == last][:3]
-    near = near or get_close_matches(str(full_name), names, n=3)
+    near = near or get_close_matches(asked, names, n=3)
     meant = f", did you mean {' or '.join(near)}?" if near else ""
-    return f"the schema has no message or enum {full_name!r}{meant}"
+    return f"the schema has no message or enum {asked!r}{meant}"

@@ -32,6 +32,9 @@ MOST_SECONDS: Final = 315_576_000_000  # 10,000 years
 
 PREFIX: Final = "type.googleapis.com"
 
+MOST_SHOWN: Final = 100
+"""Characters of a name from elsewhere that an error repeats."""
+
 Packed = TypeVar("Packed", bound="Message")
 
 
@@ -192,10 +195,12 @@ class AnyMethods(Base):
             DecodeError: its bytes are no such message.
         """
         name = self.type_name
-        found = types.get(name) if isinstance(types, Mapping) else types if self.holds(types) else None
+        if isinstance(types, Mapping):
+            found, wanted = types.get(name), "a message of the schema"
+        else:
+            found, wanted = types if self.holds(types) else None, f"a {describe(types).full_name}"
         if not isinstance(found, MessageMeta):  # bytes from elsewhere may name an enum, too
-            wanted = "a message of the schema" if isinstance(types, Mapping) else describe(types).full_name
-            raise SchemaError(f"Any must hold {wanted}, got {name or 'nothing'}")
+            raise SchemaError(f"Any must hold {wanted}, got {name[:MOST_SHOWN] or 'nothing'}")
         return cast("type[Message]", found).from_bytes(self.value, options)
 
 
