@@ -2,6 +2,7 @@ import inspect
 import math
 import struct
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -9,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidType
-from penstock.protobuf.json import state as json_state
-from penstock.protobuf.json import text as json_text
 from penstock.protobuf.declaration import describe
+from penstock.protobuf.descriptors import Presence
 from penstock.protobuf.enums import Enum
 from penstock.protobuf.errors import DecodeError, EncodeError, EncodeTypeError
 from penstock.protobuf.fields import (
@@ -26,8 +26,10 @@ from penstock.protobuf.fields import (
     UInt32,
     field,
 )
+from penstock.protobuf.json import state as json_state
+from penstock.protobuf.json import text as json_text
 from penstock.protobuf.json.scalars import shortest
-from penstock.protobuf.limits import message_cost
+from penstock.protobuf.limits import ENTRY_COST, PACKED_ELEMENT_COST, message_cost
 from twins import both_twins
 
 Message = both_twins("penstock.protobuf.message")
@@ -259,6 +261,47 @@ def test_a_value_of_another_type_is_refused_with_its_path(Order, fields, error):
         setattr(order, name, value)
     with pytest.raises(EncodeTypeError, match=f"^{error}$"):
         order.to_json()
+
+
+class OnlyAnIndex:
+    def __index__(self):
+        return 5
+
+
+@pytest.mark.parametrize("name", ["price", "weight"])
+@pytest.mark.parametrize("value", [OnlyAnIndex(), 10**400, -(10**400)], ids=["index", "large", "small"])
+def test_what_is_no_double_in_bytes_is_none_in_json(Order, name, value):
+    order = Order(**{name: value})
+    with pytest.raises(EncodeError) as in_bytes:
+        order.to_bytes()
+    with pytest.raises(EncodeError) as in_json:
+        order.to_json()
+    assert str(in_json.value) == str(in_bytes.value)
+
+
+@pytest.mark.parametrize("nothing", [0.0, "", b"", [], {}, (), Decimal(0), 0j, False], ids=repr)
+def test_nothing_of_another_type_is_no_zero_as_it_is_none_in_bytes(Order, nothing):
+    for each in describe(Order).fields:
+        order = Order()
+        setattr(order, each.name, nothing)
+        if each.presence is Presence.IMPLICIT and not each.array:
+            assert outcome(order.to_dict) == outcome(order.to_bytes), each.name
+
+
+@pytest.mark.parametrize("name", ["order_id", "at_ns", "price", "weight", "paid", "odd", "photo", "corpus"])
+def test_an_array_is_no_single_value(Order, name):
+    for array in (np.array([1, 2]), np.array([], "f4")):
+        order = Order()
+        setattr(order, name, array)
+        with pytest.raises(EncodeTypeError, match=rf"^Order\.{name} must be .*, got ndarray$"):
+            order.to_dict()
+
+
+def outcome(write):
+    try:
+        return bool(write())
+    except EncodeTypeError as error:
+        return str(error)
 
 
 def test_numbers_of_numpy_are_written_as_numbers(Order):
@@ -506,8 +549,25 @@ def test_a_dict_is_read_like_the_text_it_stands_for(Order):
     for wrong in (math.nan, math.inf):
         with pytest.raises(DecodeError, match="NaN and Infinity stand in quotes"):
             Order.from_dict({"price": wrong})
-    with pytest.raises(DecodeError, match=r"^Order\.note: must be text, got a bytes$"):
+    with pytest.raises(DecodeError, match=r"^Order\.note: must be text, got bytes$"):
         Order.from_dict({"note": b"x"})
+
+
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "1e999999999", "1.5"])
+def test_a_decimal_that_is_no_integer_is_refused_as_one(Order, text):
+    for name in ("orderId", "atNs", "corpus"):
+        with pytest.raises(DecodeError, match=r"^Order\.\w+: must be an integer, got "):
+            Order.from_dict({name: Decimal(text)})
+    assert Order.from_dict({"orderId": Decimal("5.0"), "price": Decimal("1.5")}) == Order(
+        order_id=5, price=1.5
+    )
+
+
+def test_a_decimal_that_is_no_number_is_no_double(Order):
+    for text in ("NaN", "sNaN", "-Infinity", "1e999999999"):
+        for name in ("price", "weight"):
+            with pytest.raises(DecodeError, match=rf"^Order\.{name}: must be within the range of a double"):
+                Order.from_dict({name: Decimal(text)})
 
 
 def test_what_is_read_owns_its_values(Order):
@@ -575,6 +635,20 @@ def test_messages_are_bounded_by_the_memory_they_take_not_by_their_text(Order, m
     monkeypatch.setattr(json_state, "MAX_MEMORY", 100 * cost - 1)
     with pytest.raises(DecodeError, match=rf"\.parent: must take at most {100 * cost - 1} bytes of memory$"):
         Order.from_json(nested(100))
+
+
+def test_elements_and_entries_are_bounded_by_the_memory_they_take(Order, monkeypatch):
+    for text, cost in (
+        ('{"tags": ["a", "b", "c"]}', 3 * PACKED_ELEMENT_COST),
+        ('{"prices": [1, 2, 3]}', 3 * PACKED_ELEMENT_COST),
+        ('{"counts": {"a": 1, "b": 2}}', 2 * ENTRY_COST),
+    ):
+        enough = message_cost(describe(Order)) + cost
+        monkeypatch.setattr(json_state, "MAX_MEMORY", enough)
+        Order.from_json(text)
+        monkeypatch.setattr(json_state, "MAX_MEMORY", enough - 1)
+        with pytest.raises(DecodeError, match=rf"^Order\.\w+: must take at most {enough - 1} bytes"):
+            Order.from_json(text)
 
 
 def test_an_integer_of_too_many_digits_is_refused(Order):

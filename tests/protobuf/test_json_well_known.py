@@ -4,7 +4,9 @@ import pytest
 from penstock.protobuf.compiler.files import compile_proto
 from penstock.protobuf.errors import DecodeError, EncodeError, EncodeTypeError
 from penstock.protobuf.fields import Int32, Int64, UInt32, field
+from penstock.protobuf.json import state as json_state
 from penstock.protobuf.message import Message
+from penstock.protobuf.options import DecodeOptions
 from penstock.protobuf.well_known import (
     Any,
     BoolValue,
@@ -181,7 +183,7 @@ def test_a_field_mask_is_its_paths_in_lower_camel_case():
 @pytest.mark.parametrize("path", ["fooBar", "foo__bar", "foo_3", "foo_", "a,b"])
 def test_a_path_that_would_not_come_back_is_not_written(path):
     with pytest.raises(
-        EncodeError, match=r"^FieldMask\[1\] must be a path that comes back from lowerCamelCase, got "
+        EncodeError, match=r"^FieldMask\.paths\[1\] must be a path that comes back from lowerCamelCase, got "
     ):
         FieldMask(paths=["a", path]).to_json()
 
@@ -319,6 +321,10 @@ def test_empty_is_an_empty_object():
 URL = "type.googleapis.com/"
 
 
+class Boxes(Message, package="geo"):
+    held: list[Any] = field(1)
+
+
 def packed(message, full_name):
     return Any(type_url=URL + full_name, value=message.to_bytes())
 
@@ -376,6 +382,11 @@ def test_an_any_finds_the_types_of_the_schema_that_the_message_came_from():
         ),
         ('{"@type": "a/google.protobuf.Duration"}', r"Any: must have its value under the name 'value'"),
         ('{"@type": "a/google.protobuf.Duration", "value": "1s", "a": 1}', r"Any: has no field 'a'"),
+        (
+            '{"@type": "a/google.protobuf.Duration", "value": null}',
+            r"Any\['value'\]: must be seconds up to .*",
+        ),
+        ('{"@type": "\\ud800/geo.Point"}', r"Any\['@type'\]: must be Unicode text without lone surrogates.*"),
         ('{"@type": "a/geo.Point", "latE7": "x"}', r"Any\.lat_e7: must be an integer, got 'x'"),
         ("[]", r"Any: must be an object, got an array"),
     ],
@@ -396,7 +407,26 @@ def test_an_any_that_cannot_be_read_is_not_written():
         Any(type_url="a/geo.Point", value=b"\xff").to_json(types=[Point])
 
 
+def test_the_bytes_of_anys_within_each_other_are_bounded_together(monkeypatch):
+    text = "x" * 1000
+    innermost = held = packed(StringValue(value=text), "google.protobuf.StringValue")
+    for _ in range(3):
+        held = packed(held, "google.protobuf.Any")
+    written = held.to_json()
+    monkeypatch.setattr(json_state, "MAX_MEMORY", 3000)
+    assert Any.from_json(innermost.to_json()) == innermost
+    assert ListValue.from_json("[]") == ListValue()
+    with pytest.raises(DecodeError, match=r"^Any.*: must take at most 3000 bytes of memory$"):
+        Any.from_json(written)
+    with pytest.raises(EncodeError, match=r"^Any must take at most 3000 bytes of memory$"):
+        held.to_json()
+    assert len(Boxes(held=[innermost] * 10).to_dict()["held"]) == 10
+
+
 def test_types_are_a_schema_or_classes():
+    for wrong in (Point, 7):
+        with pytest.raises(TypeError, match=r"types must be a Schema or classes of messages, got "):
+            Any.from_json('{"@type": "a/b"}', types=wrong)
     with pytest.raises(TypeError, match=r"types must be a Schema or classes of messages, got 'geo.Point'"):
         Any.from_json('{"@type": "a/geo.Point"}', types=["geo.Point"])
 
@@ -468,6 +498,25 @@ def test_an_extension_that_is_none_is_not_written(Order):
         broken.to_json()
 
 
+def test_the_bytes_of_extensions_are_bounded_too(Order, monkeypatch):
+    data = {"[shop.Note.notes]": [{"text": "x" * 3000, "line": 1}]}
+    order = Order.from_dict(data)
+    monkeypatch.setattr(json_state, "MAX_MEMORY", 3000)
+    with pytest.raises(DecodeError, match=r"^Order: must take at most 3000 bytes of memory$"):
+        Order.from_dict(data)
+    with pytest.raises(EncodeError, match=r"^Order must take at most 3000 bytes of memory$"):
+        order.to_dict()
+
+
+def test_extensions_that_are_too_many_unknown_fields_are_refused():
+    schema = compile_proto(
+        'syntax = "proto2"; package p; message M { extensions 10; } extend M { repeated bool e = 10; }'
+    )
+    most = DecodeOptions().max_unknown
+    with pytest.raises(DecodeError, match=rf"^M: must have at most {most} unknown fields$"):
+        schema["p.M"].from_dict({"[p.e]": [True] * (most + 1)})
+
+
 def test_a_declared_class_has_no_extensions():
     class Plain(Message):
         number: UInt32 = field(1)
@@ -511,11 +560,11 @@ def test_what_is_no_value_within_a_value_is_not_written(value, error):
     ("cls", "fields", "error"),
     [
         (Struct, {"fields": [1]}, "Struct must be a dict, got list"),
-        (ListValue, {"values": 7}, "ListValue must be a list or an array of one dimension, got int"),
-        (FieldMask, {"paths": 7}, "FieldMask must be a list or an array of one dimension, got int"),
-        (FieldMask, {"paths": [7]}, r"FieldMask\[0\] must be a str, got int"),
+        (ListValue, {"values": 7}, "ListValue must be a list, got int"),
+        (FieldMask, {"paths": 7}, r"FieldMask\.paths must be a list, got int"),
+        (FieldMask, {"paths": [7]}, r"FieldMask\.paths\[0\] must be a str, got int"),
         (StringValue, {"value": 7}, "StringValue must be a str, got int"),
-        (Any, {"type_url": 7}, "Any must be a str, got int"),
+        (Any, {"type_url": 7}, r"Any\.type_url must be a str, got int"),
         (Any, {"type_url": "a/geo.Point", "value": "x"}, r"Any\.value must be bytes, got str"),
     ],
 )

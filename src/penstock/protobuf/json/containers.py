@@ -10,6 +10,7 @@ from penstock.protobuf.json.scalars import IGNORED
 from penstock.protobuf.json.state import Reading, Refused, Writing, shown
 from penstock.protobuf.json.text import array_of, object_of
 from penstock.protobuf.kinds import Kind
+from penstock.protobuf.limits import ENTRY_COST, PACKED_ELEMENT_COST
 
 __all__ = ["array_reader", "list_reader", "list_writer", "map_reader", "map_writer"]
 
@@ -22,6 +23,7 @@ def list_reader(read_one: Read) -> Read:
 
     def read(value: Any, reading: Reading) -> list[Any]:
         value = array_of(value)
+        reading.take(len(value) * PACKED_ELEMENT_COST)
         made: list[Any] = []
         ignored = 0
         try:
@@ -55,7 +57,9 @@ def map_reader(read_key: Read, read_one: Read) -> Read:
     def read(value: Any, reading: Reading) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
         reading.enter()  # an entry of a map is a message as well
-        for name, each in object_of(value).items():
+        value = object_of(value)
+        reading.take(len(value) * ENTRY_COST)
+        for name, each in value.items():
             try:
                 key = read_key(name, reading)
                 if key in made:
@@ -92,7 +96,7 @@ def list_writer(write_one: Write) -> Write:
 def elements(values: Any) -> list[Any]:
     """The elements of a numpy array, as Python's own numbers."""
     if getattr(values, "ndim", None) != 1:
-        raise Refused(faults.wrong_type("a list or an array of one dimension", values), wrong_type=True)
+        raise Refused(faults.wrong_type("a list", values), wrong_type=True)
     made: list[Any] = values.tolist()
     return made
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from penstock.protobuf import faults
 from penstock.protobuf.declaration import describe
 from penstock.protobuf.descriptors import FieldDescriptor, MessageDescriptor, Presence, Shape
+from penstock.protobuf.errors import DecodeError
 from penstock.protobuf.json import well_known
 from penstock.protobuf.json.containers import array_reader, list_reader, map_reader
-from penstock.protobuf.json.scalars import IGNORED, NULL_VALUE, key_reader, scalar_reader
-from penstock.protobuf.json.state import Reading, Refused, shown
+from penstock.protobuf.json.scalars import IGNORED, NULL_VALUE, key_reader, read_text, scalar_reader
+from penstock.protobuf.json.state import Reading, Refused, shown, step
 from penstock.protobuf.json.text import object_of
 from penstock.protobuf.limits import message_cost
 
@@ -33,7 +34,7 @@ class FieldReader(NamedTuple):
 
     name: str
     read: Read
-    step: str
+    place: str
     takes_null: bool
 
 
@@ -59,7 +60,7 @@ def message_reader(cls: type[Message]) -> Read:
     descriptor = describe(cls)
     cost = message_cost(descriptor)
     required = [each for each in descriptor.fields if each.presence is Presence.REQUIRED]
-    oneofs = {name: {each.name for each in members} for name, members in descriptor.oneofs.items()}
+    oneofs = {each.name: name for name, members in descriptor.oneofs.items() for each in members}
     fields: Mapping[str, FieldReader] | None = None  # made at the first call: messages may contain themselves
 
     def read(value: Any, reading: Reading) -> Message:
@@ -77,17 +78,17 @@ def message_reader(cls: type[Message]) -> Read:
             if field is None:
                 others[key] = each
                 continue
-            name, read_value, step, takes_null = field
+            name, read_value, place, takes_null = field
             if each is None and not takes_null:
                 nulls += 1
                 continue
             try:
                 given[name] = read_value(each, reading)
             except Refused as refused:
-                refused.steps.append(step)
+                refused.steps.append(place)
                 raise
         if len(given) < len(value) and len(given) + len(others) + nulls < len(value):
-            raise named_twice(fields, value)
+            refuse_twice_named(fields, value)
         if reading.ignore_unknown:
             given = {name: each for name, each in given.items() if each is not IGNORED}
         if oneofs and len(given) > 1:
@@ -104,20 +105,21 @@ def message_reader(cls: type[Message]) -> Read:
     return read
 
 
-def named_twice(fields: Mapping[str, FieldReader], value: dict[str, Any]) -> Refused:
-    """What is wrong with an object that has a field under both of its names."""
-    known = {key: fields[key] for key, each in value.items() if key in fields and each is not None}
-    names = [each.name for each in known.values()]
-    first = next(each for each in known.values() if names.count(each.name) > 1)
-    both = " and ".join(key for key, each in known.items() if each is first)
-    return Refused(f"is named twice, as {both}", first.step)
+def refuse_twice_named(fields: Mapping[str, FieldReader], value: dict[str, Any]) -> None:
+    """Refuses an object that has a field under both of its names."""
+    keys: dict[str, str] = {}  # field -> the name it had first
+    for key, each in value.items():
+        if each is not None and key in fields and (first := keys.setdefault(fields[key].name, key)) != key:
+            raise Refused(f"is named twice, as {first} and {key}", fields[key].place)
 
 
-def check_oneofs(oneofs: Mapping[str, set[str]], given: Mapping[str, Any]) -> None:
-    for oneof, members in oneofs.items():
-        if len(members & given.keys()) > 1:
-            names = ", ".join(name for name in given if name in members)
-            raise Refused(f"only one of {names} can be set, they are the oneof {oneof}")
+def check_oneofs(oneofs: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Refuses two fields of one oneof; `oneofs` has the oneof of each field that is in one."""
+    taken: dict[str, str] = {}
+    for name in given:
+        oneof = oneofs.get(name)
+        if oneof is not None and taken.setdefault(oneof, name) != name:
+            raise Refused(f"only one of {taken[oneof]}, {name} can be set, they are the oneof {oneof}")
 
 
 def step_of(field: FieldDescriptor) -> str:
@@ -134,7 +136,12 @@ def read_extensions(message: Message, others: dict[str, Any], reading: Reading) 
                 raise Refused(f"has no field {shown(name)}")
     if known:
         extensions = reader_of(known)({name: each for name, each in others.items() if name in names}, reading)
-        message.merge_from(extensions.to_bytes())
+        data = extensions.to_bytes()
+        reading.take(len(data))
+        try:
+            message.merge_from(data)
+        except DecodeError as error:  # more than the limit of unknown fields
+            raise Refused(error.reason) from None
 
 
 def readers_by_name(descriptor: MessageDescriptor) -> dict[str, FieldReader]:
@@ -188,22 +195,34 @@ def packed(cls: Callable[..., Message], value: dict[str, Any], reading: Reading)
     url = value.get("@type")
     if not isinstance(url, str):
         raise Refused("must tell the type of its value under the name '@type'")
-    prefix, slash, full_name = url.rpartition("/")
-    if not (prefix and slash and full_name):
-        raise Refused(f"must be a URL that ends in the name of a type, got {shown(url)}", "['@type']")
-    found = reading.types.find(full_name)
-    if found is None:
-        raise Refused(f"must be a type that types= tells of, got {shown(url)}", "['@type']")
+    with step("['@type']"):
+        found = class_named(url, reading)
+    full_name = describe(found).full_name
     body: Any = {name: each for name, each in value.items() if name != "@type"}
     if full_name in SPECIAL or (full_name == EMPTY and "value" in body):
-        body = only_value(body, reading)
-    message = reader_of(found)(body, reading)
-    return cls(type_url=url, value=message.to_bytes())
+        message = read_only_value(reader_of(found), body, reading)
+    else:
+        message = reader_of(found)(body, reading)
+    data = message.to_bytes()
+    reading.take(len(data))  # again for each Any around this one, as they copy it
+    return cls(type_url=url, value=data)
 
 
-def only_value(body: dict[str, Any], reading: Reading) -> Any:
+def class_named(url: str, reading: Reading) -> type[Message]:
+    prefix, _, full_name = read_text(url, reading).rpartition("/")
+    if not (prefix and full_name):
+        raise Refused(f"must be a URL that ends in the name of a type, got {shown(url)}")
+    found = reading.types.find(full_name)
+    if found is None:
+        raise Refused(f"must be a type that types= tells of, got {shown(url)}")
+    return found
+
+
+def read_only_value(read: Read, body: dict[str, Any], reading: Reading) -> Any:
+    """What stands under the name `value`, and nothing beside it."""
     if "value" not in body:
         raise Refused("must have its value under the name 'value'")
     if len(body) > 1 and not reading.ignore_unknown:
         raise Refused(f"has no field {shown(next(name for name in body if name != 'value'))}")
-    return body["value"]
+    with step("['value']"):
+        return read(body["value"], reading)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IGNORED",
     "NULL_VALUE",
+    "QUOTED",
     "integer_in",
     "key_reader",
     "key_writer",
@@ -123,11 +124,18 @@ def whole(value: Any, reading: Reading) -> int:
         if reading.rounded and abs(value) >= EXACT_DOUBLE:
             raise Imprecise
         return int(value)
-    if isinstance(value, Decimal) and -MOST < value < MOST and value == value.to_integral_value():
+    if is_whole(value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     raise Refused(f"must be an integer, got {shown(value)}")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a Decimal is an integer, and none that could have digits without end."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return False
+    return -MOST < value < MOST and value == value.to_integral_value()
 
 
 def precise(text: str) -> Decimal | float:
@@ -167,6 +175,8 @@ def float_of(value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+    except ValueError:  # a signaling NaN of Decimal
+        return math.nan
 
 
 def read_float(value: Any, reading: Reading) -> float:
@@ -208,14 +218,14 @@ def shortest(value: float) -> float:
 
 
 def number(value: Any) -> float:
-    if isinstance(value, (str, bytes, bytearray)):
+    if not hasattr(type(value), "__float__"):
         raise Refused(faults.wrong_type("a float", value), wrong_type=True)
     try:
         return float(value)
-    except TypeError:
+    except TypeError:  # an array of several
         raise Refused(faults.wrong_type("a float", value), wrong_type=True) from None
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        raise Refused(faults.no_float(value)) from None
 
 
 # Bools.

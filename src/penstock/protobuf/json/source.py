@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock.protobuf.descriptors import FieldDescriptor, Presence, Shape
+from penstock.protobuf.json.scalars import QUOTED
 from penstock.protobuf.kinds import Kind
 
 __all__ = ["writer_source"]
@@ -19,7 +20,9 @@ SOURCE: Final = """
 def write(message, writing):
     if not isinstance(message, cls):
         raise no_instance(cls, message)
-    writing.enter()
+    if writing.depth >= max_depth:
+        writing.enter()  # which refuses it; calling it for each message would take its time
+    writing.depth += 1
     names = proto_names if writing.preserving_names else json_names
     made = {{}}
     at = 0
@@ -42,7 +45,7 @@ def write(message, writing):
 """
 FIELD: Final = """
         value = {value}
-        if {is_set}:
+        if value is not None:
             at = {at}
             made[names[{at}]] = {written}
 """
@@ -50,6 +53,14 @@ REQUIRED: Final = """
         else:
             at = {at}
             raise Refused(required)
+"""
+WITHOUT_PRESENCE: Final = """
+        value = {value}
+        if {is_given}:
+            at = {at}
+            written = {written}
+            if {counts}:
+                made[names[{at}]] = written
 """
 
 
@@ -60,24 +71,31 @@ def writer_source(fields: Sequence[FieldDescriptor]) -> str:
 
 def field_source(at: int, field: FieldDescriptor) -> str:
     value = f"slot_{at}(message)" if field.has_declared_default else f"message.{field.name}"
-    source = FIELD.format(at=at, value=value, is_set=set_test(at, field), written=written_source(at, field))
+    written = written_source(at, field)
+    if field.presence is Presence.IMPLICIT:
+        tests = {"is_given": given_test(at, field), "counts": count_test(at, field)}
+        return WITHOUT_PRESENCE.format(at=at, value=value, written=written, **tests)
+    source = FIELD.format(at=at, value=value, written=written)
     return source + REQUIRED.format(at=at) if field.presence is Presence.REQUIRED else source
 
 
-def set_test(at: int, field: FieldDescriptor) -> str:
-    """The expression that tells whether `value` is to be written."""
-    if field.presence is not Presence.IMPLICIT:
-        return "value is not None"
+def given_test(at: int, field: FieldDescriptor) -> str:
+    """The expression that tells whether `value` is other than what a new message has, at no great cost."""
+    if field.shape is Shape.SINGULAR:
+        return f"value is not zero_{at} and value is not None"
+    usual = "dict" if field.shape is Shape.MAP else "list"
+    return f"(value if type(value) is {usual} else value is not None)"
+
+
+def count_test(at: int, field: FieldDescriptor) -> str:
+    """The expression that tells of a `value` of the right type whether it is other than zero or empty."""
     if field.shape is not Shape.SINGULAR:
-        usual = "dict" if field.shape is Shape.MAP else "list"
-        return f"(value if type(value) is {usual} else not is_empty(value))"
-    if field.kind is Kind.DOUBLE:
-        return "value is not None and not is_positive_zero(value)"
-    if field.kind is Kind.FLOAT:
-        return "value is not None and not rounds_to_zero(value)"
-    if field.default:  # an enum without a zero
-        return f"value is not None and value != zero_{at}"
-    return "value"
+        return "written"
+    if field.kind is Kind.ENUM:
+        return f"value != zero_{at}"
+    if field.kind in (Kind.DOUBLE, Kind.FLOAT):
+        return "written or is_negative_zero(written)"
+    return "written != '0'" if field.kind in QUOTED else "written"
 
 
 def written_source(at: int, field: FieldDescriptor) -> str:

@@ -60,9 +60,9 @@ class Types:
         known = cls.__dict__.get("__json_extensions__")
         if known is None or known[0] is not self.schema:
             known = (self.schema, extensions(self.schema, cls))
-            type.__setattr__(cls, "__json_extensions__", known)
             if known[1] is not None:  # what it does not know is unknown
                 type.__setattr__(known[1], "__json_extensions__", (self.schema, None))
+            type.__setattr__(cls, "__json_extensions__", known)
         return known[1]
 
 
@@ -75,6 +75,8 @@ def is_schema(given: Schema | Iterable[type[Message]]) -> TypeIs[Schema]:
 
 
 def by_name(classes: Iterable[type[Message]]) -> dict[str, type[Message]]:
+    if isinstance(classes, type) or not isinstance(classes, Iterable):
+        raise InvalidType(f"types must be a Schema or classes of messages, got {classes!r}")
     made = {}
     for each in classes:
         if not isinstance(each, MessageMeta):
@@ -90,7 +92,10 @@ def well_known() -> dict[str, Any]:
 
 
 def extensions(schema: Schema, cls: type[Message]) -> type[Message] | None:
-    extended = describe(cls).full_name
+    described = describe(cls)
+    if described.message_set:  # whose unknown fields are items, not the extensions themselves
+        return None
+    extended = described.full_name
     fields = tuple(
         called(full_name, field)
         for full_name, (extendee, field) in schema.extensions.items()
@@ -100,8 +105,8 @@ def extensions(schema: Schema, cls: type[Message]) -> type[Message] | None:
         return None
     root = next(each for each in reversed(cls.__mro__) if isinstance(each, MessageMeta))
     names = [each.name for each in fields]
-    described = MessageDescriptor(extended, fields)
-    return declare(root, cls.__name__, names, lambda _: described, module=cls.__module__)  # type: ignore[arg-type]
+    hidden = MessageDescriptor(extended, fields)
+    return declare(root, cls.__name__, names, lambda _: hidden, module=cls.__module__)  # type: ignore[arg-type]
 
 
 def called(full_name: str, field: FieldDescriptor) -> FieldDescriptor:

@@ -24,7 +24,7 @@ from penstock.protobuf.json.scalars import (
     write_double,
     write_text,
 )
-from penstock.protobuf.json.state import Reading, Refused, Writing, shown
+from penstock.protobuf.json.state import Reading, Refused, Writing, shown, step
 from penstock.protobuf.limits import message_cost
 from penstock.protobuf.methods import raw
 
@@ -188,7 +188,8 @@ def duration_reader(cls: Callable[..., Message]) -> Read:
 @level
 def write_field_mask(message: Any, writing: Writing) -> str:
     [paths] = slots(message, "paths")
-    return ",".join(write_paths([] if paths is None else paths, writing))
+    with step(".paths"):
+        return ",".join(write_paths([] if paths is None else paths, writing))
 
 
 def write_path(path: Any, writing: Writing) -> str:

@@ -14,7 +14,7 @@ from penstock.protobuf.json.containers import list_writer, map_writer
 from penstock.protobuf.json.read import ANY, SPECIAL, step_of
 from penstock.protobuf.json.scalars import key_writer, scalar_writer, write_text
 from penstock.protobuf.json.source import writer_source
-from penstock.protobuf.json.state import Refused, Writing, shown
+from penstock.protobuf.json.state import MAX_DEPTH, Refused, Writing, shown, step
 from penstock.protobuf.methods import is_negative_zero, raw
 from penstock.protobuf.options import DecodeOptions
 
@@ -83,6 +83,7 @@ def compiled(cls: type[Message]) -> Write:
             if each.presence is Presence.IMPLICIT and not each.proto_name.startswith("[")
         ],
         "required": faults.REQUIRED,
+        "max_depth": MAX_DEPTH,
         **{f"write_{at}": write for at, write in enumerate(writers)},
         **{f"zero_{at}": each.default for at, each in enumerate(fields)},
         **{f"slot_{at}": slot(cls, each.name).__get__ for at, each in enumerate(fields)},
@@ -91,9 +92,7 @@ def compiled(cls: type[Message]) -> Write:
         "restored": restored,
         "add_defaults": add_defaults,
         "write_extensions": write_extensions,
-        "is_empty": is_empty,
-        "is_positive_zero": is_positive_zero,
-        "rounds_to_zero": rounds_to_zero,
+        "is_negative_zero": is_negative_zero,
         "Refused": Refused,
     }
     code = compile(writer_source(fields), f"<JSON writer of {cls.__name__}>", "exec")
@@ -132,11 +131,14 @@ def write_extensions(message: Message, writing: Writing) -> dict[str, Any]:
     known = writing.types.extensions_of(type(message))
     if known is None:
         return {}
+    data = message.unknown_fields
+    writing.take(len(data))
     try:
-        extensions = known.from_bytes(message.unknown_fields, PARTIAL)
+        extensions = known.from_bytes(data, PARTIAL)
     except DecodeError as error:
         raise Refused(f"has an extension that is none: {error}") from None
     written: dict[str, Any] = writer_of(known)(extensions, writing)
+    writing.memory += len(data)
     return written
 
 
@@ -156,34 +158,25 @@ def default_of(field: FieldDescriptor) -> Any:
     return {} if field.shape is Shape.MAP else []
 
 
-def is_empty(values: Any) -> bool:
-    return values is None or (hasattr(values, "__len__") and len(values) == 0)
-
-
-def is_positive_zero(value: Any) -> bool:
-    return not value and not is_negative_zero(value)
-
-
-def rounds_to_zero(value: Any) -> bool:
-    """Whether a double is zero as the float32 that it is on the wire."""
-    return is_positive_zero(value) or (isinstance(value, float) and 0.0 < value <= 2.0**-150)
-
-
 @well_known.level
 def write_any(message: Any, writing: Writing) -> dict[str, Any]:
     url, data = well_known.slots(message, "type_url", "value")
     if not url and not data:
         return {}
-    url = write_text(url or "", writing)
+    with step(".type_url"):
+        url = write_text(url or "", writing)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise Refused(faults.wrong_type("bytes", data), ".value", wrong_type=True)
     full_name = url.rpartition("/")[2]
     found = writing.types.find(full_name)
     if found is None:
         raise Refused(f"must hold a type that types= tells of, got {shown(url)}")
+    size = memoryview(data).nbytes
+    writing.take(size)  # given back below: those of Anys within each other are there all at once
     try:
         held = found.from_bytes(data)
     except DecodeError as error:
         raise Refused(f"must hold a {full_name}: {error}") from None
     written = writer_of(found)(held, writing)
+    writing.memory += size
     return {"@type": url, "value": written} if full_name in SPECIAL else {"@type": url, **written}
