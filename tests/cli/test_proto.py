@@ -103,6 +103,9 @@ def test_fields_are_printed_by_number_with_what_they_seem_to_be(file):
     ("option", "text"),
     [
         ("--hex", b"08ac 02\n12 03 616263\n"),
+        ("--hex", b"0x08, 0xac, 0x02, 0x12, 0x03, 0x61, 0x62, 0x63"),
+        ("--hex", b"08:AC:02:12:03:61:62:63"),
+        ("--hex", rb"\x08\xac\x02\x12\x03\x61\x62\x63"),
         ("--base64", b"CKwCEgNh\nYmM=\n"),
         ("--base64", b"CKwCEgNhYmM"),
     ],
@@ -183,8 +186,11 @@ def test_thousands_of_levels_of_nesting_stay_bounded():
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (["--hex"], b"08ag", "standard input: is not hex: "),
-        (["--hex"], b"\xff", "standard input: is not hex: "),
+        (["--hex"], b"08ag", "standard input: is not hex: got 'g' among the digits."),
+        (["--hex"], b"08\xff", "standard input: is not hex: got '\\xff' among the digits."),
+        (["--hex"], b"089", "is not hex: got 3 digits, of which the last one is half a byte."),
+        (["--hex"], b"00000000: 08ac 02   ...", "is not hex: it has offsets; if xxd made it, `xxd -r` makes"),
+        (["--hex"], b"00000000  08 ac 02  |...|", "is not hex: it has offsets; if xxd made it"),
         (["--base64"], b"!!!", "standard input: is not base64: "),
         (["--json"], b"", "--json, --type and -I need names: add --schema FILE."),
         (["--type", "X"], b"", "--json, --type and -I need names: add --schema FILE."),
@@ -276,7 +282,7 @@ def test_bytes_that_are_no_such_message_are_exit_1(shop, file):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "declares 3 messages, choose one: shop.Money, shop.Order, shop.Basket."),
+        ([], "declares 3 messages, choose one by --type: shop.Money, shop.Order, shop.Basket."),
         (["--type", "Ordr"], "declares no message 'Ordr'; it has shop.Order."),
         (["--type", "shop.Status"], "declares no message 'shop.Status'"),
     ],
@@ -345,6 +351,21 @@ def test_fault_in_delimited_messages_tells_its_place_in_the_file(file, data, sai
     assert "1: varint 1" in out or data.startswith(b"\xff")
 
 
+def test_advice_after_a_fault_fits_it(tmp_path, file):
+    path = tmp_path / "log.proto"
+    path.write_text(
+        'syntax = "proto3"; import "google/protobuf/timestamp.proto";'
+        "message Log { google.protobuf.Timestamp at = 1; }"
+    )
+    far = b"\x0a\x0a\x08" + b"\xff" * 8 + b"\x7f"
+    schema = ("--schema", path, "--type", "Log")
+    code, _, err = proto("decode", file(far), *schema, "--json")
+    assert (code, err.splitlines()[1:]) == (1, ["Without --json, it is printed as it is."])
+    assert proto("decode", file(far), *schema)[0] == 0
+    code, _, err = proto("decode", file(b"\x05\x0a"), *schema, "--delimited")
+    assert (code, err) == (1, "Error: byte 1: a message of 5 bytes ends after 1\n")
+
+
 # ---- list
 
 
@@ -387,6 +408,20 @@ def test_fields_of_proto2_are_listed_with_what_they_have_besides(tmp_path):
         "2 note string optional, default 'none'",
         "3 seat old.Ticket.Seat group",
     ]
+
+
+def test_numbers_of_an_enum_are_listed(shop):
+    code, out, _ = proto("list", shop, "Status")
+    assert code == 0
+    assert "shop.Status, open" in out
+    assert [line.split() for line in out.splitlines() if "SENT" in line] == [["4", "SENT"]]
+
+
+def test_import_that_is_not_found_is_told_with_the_option_that_helps(tmp_path):
+    (tmp_path / "a.proto").write_text('syntax = "proto3"; import "api/b.proto";')
+    code, _, err = proto("list", tmp_path / "a.proto")
+    assert code == 2
+    assert err.endswith("-I DIR names the folder that imports start from.\n")
 
 
 def test_list_names_what_there_is_when_asked_for_what_is_not(shop):
@@ -513,3 +548,26 @@ def test_reader_that_goes_away_ends_the_command_quietly(file):
     command = f"'{sys.executable}' -m penstock proto decode '{path}' | head -n 1"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout, ended.stderr) == ("1: varint 1\n", "")
+
+
+@pytest.mark.parametrize("command", ["decode", "decode --json", "list", "compile"])
+def test_full_disk_is_exit_2_and_says_that_output_is_at_fault(shop, file, tmp_path, command):
+    arguments = {
+        "decode": ["decode", file(ORDER)],
+        "decode --json": ["decode", file(ORDER), "--schema", shop, "--type", "Order", "--json"],
+        "list": ["list", shop],
+        "compile": ["compile", shop, "--out", tmp_path / "out"],
+    }[command]
+    run = [sys.executable, "-m", "penstock", "proto", *map(str, arguments)]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "Error: standard output: No space left on device\n")
+
+
+async def test_progress_is_told_to_who_waits_for_a_file(file, tmp_path):
+    path = file((b"\x84\x80\x04" + b"\x0a\x80\x80\x04" + b"x" * 65_536) * 40)
+    command = (sys.executable, "-m", "penstock", "proto", "decode", str(path), "--delimited")
+    with (tmp_path / "out").open("wb") as out:
+        shown = await on_terminal(asyncio.create_subprocess_exec, *command, stdout=out)
+    assert "2 MiB are read" in shown
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 40 * 2

@@ -35,7 +35,7 @@ class Dribble(io.RawIOBase):
         return min(3, len(data))
 
 
-class Blocked:
+class Blocked(io.RawIOBase):
     """A file that does not block, and is not ready."""
 
     def read(self, size):
@@ -225,7 +225,61 @@ def test_files_that_do_not_block_are_refused(Order):
         write_delimited(Blocked(), Order(order_id=1))
 
 
+def test_file_that_takes_nothing_is_not_asked_for_ever(Order):
+    class Full(io.RawIOBase):
+        def write(self, data):
+            return 0
+
+    with pytest.raises(BlockingIOError, match="must block until it has written"):
+        write_delimited(Full(), Order(order_id=1))
+
+
+def test_file_that_does_not_tell_how_much_it_wrote_gets_the_message_once(Order):
+    class Silent:
+        written = b""
+
+        def write(self, data):
+            self.written += bytes(data)
+
+    file = Silent()
+    write_delimited(file, Order(order_id=1))
+    assert file.written == b"\x02\x08\x01"
+
+
 @pytest.mark.parametrize("source", ["text", 5, None])
 def test_what_is_no_file_nor_bytes_is_refused(Order, source):
     with pytest.raises(TypeError, match=r"^source must be a binary file or bytes, got "):
         list(iter_delimited(source, Order))
+
+
+@pytest.mark.parametrize("thing", [1, b"\x08\x01", None])
+def test_what_is_no_message_is_not_written(thing):
+    file = io.BytesIO()
+    with pytest.raises(TypeError, match=r"^message must be a message, got "):
+        write_delimited(file, thing)
+    assert file.getvalue() == b""
+
+
+def test_text_files_and_paths_are_refused(Order, tmp_path):
+    path = tmp_path / "orders"
+    with path.open("w+") as file:
+        with pytest.raises(TypeError, match=r"^file must be binary, as open\(path, 'wb'\) is, got a text"):
+            write_delimited(file, Order())
+        with pytest.raises(TypeError, match=r"^file must be binary, as open\(path, 'rb'\) is, got a text"):
+            read_delimited(file, Order)
+        with pytest.raises(TypeError, match="got a text file"):
+            next(iter_delimited(file, Order))
+    with pytest.raises(TypeError, match=r"^file must be a binary file, got str$"):
+        write_delimited(str(path), Order())
+    with pytest.raises(TypeError, match=r"^file must be a binary file, got bytes$"):
+        read_delimited(b"\x00", Order)
+
+
+async def test_message_in_place_of_its_class_is_refused(Order):
+    for read in (read_delimited, lambda *given: next(iter_delimited(*given))):
+        with pytest.raises(TypeError, match=r"^cls must be the class of a message, got Order$"):
+            read(io.BytesIO(b"\x00"), Order())
+    with pytest.raises(TypeError, match=r"^cls must be the class of a message, got Order$"):
+        await read_delimited_async(fed(b"\x00"), Order())
+    with pytest.raises(TypeError, match=r"^cls must be the class of a message, got Order$"):
+        await anext(iter_delimited_async(fed(b"\x00"), Order()))

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from penstock.cli.proto_schema import bytes_of_schema, import_option, schema_errors
+from penstock.cli.proto_schema import bytes_of_schema, import_option, printing, schema_errors
 from penstock.cli.results import cannot_go_on
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def command(
     try:
         for path, source in modules.items():
             write(out / path, source)
-            click.echo(out / path)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise cannot_go_on(f"{error.filename or out}: {error.strerror}") from None
+    with printing():
+        for path in modules:
+            click.echo(out / path)
 
 
 def descriptors_of(files: tuple[Path, ...], include: tuple[Path, ...]) -> FileDescriptorSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.cli.proto_lines import lines_of_bytes, lines_of_message
-from penstock.cli.proto_schema import import_option, message_named, read_schema
+from penstock.cli.proto_schema import import_option, message_named, printing, read_schema
 from penstock.cli.results import cannot_go_on
 from penstock.protobuf.errors import DecodeError, EncodeError
 from penstock.protobuf.message import Message
@@ -29,6 +30,11 @@ EXIT_NO_MESSAGE = 1
 MAX_BYTES = 64 << 20  # of a message; of text that is one in hex or base64, twice that
 MAX_LENGTH_BYTES = 10  # a varint has no more
 OPTIONS = DecodeOptions(max_size=MAX_BYTES, partial=True)  # what is there is shown, whatever lacks
+
+HEX_DUMP = re.compile(rb"\s*([0-9a-fA-F]{6,}: |0{6,} )")  # the first offset of xxd, or of hexdump
+BETWEEN_DIGITS = re.compile(rb"\\x|\b0x|[\s,:]+")
+NO_DIGIT = re.compile(rb"[^0-9a-fA-F]")
+PROGRESS_BYTES = 1 << 20  # read since the last word of it
 
 EXAMPLES = """\b
 Examples:
@@ -57,7 +63,7 @@ Examples:
 @import_option
 @click.option("--json", "as_json", is_flag=True, help="Print ProtoJSON; of many messages, one a line.")
 @click.option("--delimited", is_flag=True, help="Read many messages, each behind its length.")
-@click.option("--hex", "coding", flag_value="hex", help="Read hexadecimal digits.")
+@click.option("--hex", "coding", flag_value="hex", help="Read hexadecimal digits, also as 0x08 or 08:96.")
 @click.option("--base64", "coding", flag_value="base64", help="Read base64.")
 @click.option(
     "--lines",
@@ -81,9 +87,10 @@ def command(
     """Print the message in FILE, or on standard input: its fields, by name if there is a schema.
 
     Without a schema the fields have numbers only, and whether bytes are text, a message or packed numbers is
-    a guess. With one, fields that it does not know are printed that way.
+    a guess. With one, fields that it does not know are printed that way. A terminal gets as much of each line
+    as fits, a file or a pipe more: 1,000 characters of a text, 256 bytes, 64 numbers.
 
-    A message must be at most 64 MiB and 100 levels deep.
+    A message must be at most 64 MiB and 100 levels deep; a file of --delimited ones may be of any length.
 
     Exit code: 0 when all was read, 1 when the bytes are no such message (what was read before is printed),
     2 when the command or a file was wrong, 130 after Ctrl-C.
@@ -98,7 +105,7 @@ def command(
     try:
         with ExitStack() as files:
             data = bytes_in(files, file, coding)
-            messages = split(data) if delimited else whole(data)
+            messages = with_progress(split(data)) if delimited else whole(data)
             if as_json and found is not None:
                 print_json(messages, found, indent=None if delimited else 2)
             else:
@@ -109,7 +116,9 @@ def command(
         raise cannot_go_on(f"{named(file)}: {error.strerror}") from None
     except (DecodeError, EncodeError) as error:
         click.echo(f"Error: {error}", err=True)
-        if found is not None:
+        if isinstance(error, EncodeError):
+            click.echo("Without --json, it is printed as it is.", err=True)
+        elif error.path:  # else it is a length that is wrong, before any message
             click.echo("Without --schema, what was read before that is printed.", err=True)
         sys.exit(EXIT_NO_MESSAGE)
 
@@ -142,7 +151,14 @@ def named(file: str) -> str:
 
 
 def from_hex(text: bytes) -> bytes:
-    return bytes.fromhex(text.decode("ascii"))
+    if HEX_DUMP.match(text):
+        raise ValueError("it has offsets; if xxd made it, `xxd -r` makes bytes of it")
+    digits = BETWEEN_DIGITS.sub(b"", text)
+    if other := NO_DIGIT.search(digits):
+        raise ValueError(f"got {other[0].decode('latin-1')!a} among the digits")
+    if len(digits) % 2:
+        raise ValueError(f"got {len(digits):,} digits, of which the last one is half a byte")
+    return bytes.fromhex(digits.decode())
 
 
 def from_base64(text: bytes) -> bytes:
@@ -194,6 +210,21 @@ def decode_varint_at(prefix: bytes, position: int) -> tuple[int, int]:
         raise DecodeError(f"as a length, {error.reason}", offset=position) from None
 
 
+def with_progress(messages: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The same; a person who waits for a file to be written is told how far it is."""
+    console = Console(stderr=True)
+    if not console.is_terminal or (sys.stdout is not None and sys.stdout.isatty()):
+        yield from messages
+        return
+    told = 0
+    with console.status("decoding") as status:
+        for start, data in messages:
+            if start - told >= PROGRESS_BYTES:
+                status.update(Text(f"decoding: {start >> 20:,} MiB are read"))
+                told = start
+            yield start, data
+
+
 # ---- what is printed
 
 
@@ -215,10 +246,11 @@ def print_lines(
     console = Console(highlight=False)
     lines = all_lines(messages, lines_of, titled=titled)
     for each in islice(lines, most):
-        if console.is_terminal:
-            console.print(each, no_wrap=True, overflow="ellipsis")
-        else:
-            click.echo(each.plain)
+        with printing():
+            if console.is_terminal:
+                console.print(each, no_wrap=True, overflow="ellipsis")
+            else:
+                click.echo(each.plain)
     if next(lines, None) is not None:
         click.echo(f"Stopped after {most:,} lines; --lines N prints more.", err=True)
 
@@ -241,7 +273,9 @@ def print_json(messages: Iterator[tuple[int, bytes]], found: type[Message], *, i
             message = found.from_bytes(data, OPTIONS)
         except DecodeError as error:
             raise moved(error, start) from None
-        click.echo(message.to_json(indent=indent))
+        text = message.to_json(indent=indent)
+        with printing():
+            click.echo(text)
 
 
 def moved(error: DecodeError, start: int) -> DecodeError:

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from penstock.cli.proto_schema import import_option, message_named, own_names, read_schema
+from penstock.cli.proto_schema import import_option, message_named, own_names, printing, read_schema
 from penstock.protobuf.declaration import describe
 from penstock.protobuf.descriptors import FieldDescriptor, Presence, Shape
 from penstock.protobuf.kinds import PACKABLE, Kind
 
 if TYPE_CHECKING:
+    from penstock.protobuf.enums import Enum
     from penstock.protobuf.message import Message
     from penstock.protobuf.schema.schema import Schema
 
@@ -37,14 +38,17 @@ Examples:
 @click.argument("type_name", required=False, metavar="[TYPE]")
 @import_option
 def command(file: Path, type_name: str | None, include: tuple[Path, ...]) -> None:
-    """List the messages and enums of FILE, a .proto file or a descriptor set; or the fields of one, TYPE.
+    """List the messages and enums of FILE, a .proto file or a descriptor set.
+
+    With TYPE, such as shop.Order or Order, list the fields of that message or the numbers of that enum.
 
     Exit code: 0, or 2 when the command or a file was wrong.
     """
     schema = read_schema(file, include)
-    table = table_of(schema) if type_name is None else table_of_fields(message_named(schema, type_name, file))
+    table = table_of(schema) if type_name is None else table_of_type(schema, type_name, file)
     console = Console(highlight=False)
-    console.print(table, soft_wrap=not console.is_terminal)
+    with printing():
+        console.print(table, soft_wrap=not console.is_terminal)
 
 
 def table_of(schema: Schema) -> Table:
@@ -55,6 +59,29 @@ def table_of(schema: Schema) -> Table:
         table.add_row(Text(name), str(len(describe(schema.messages[name]).fields)))
     for name in own_names(schema.enums):
         table.add_row(Text(name), Text(in_short(schema.enums[name].__proto_names__)))
+    return table
+
+
+def table_of_type(schema: Schema, name: str, file: Path) -> Table:
+    """The fields of a message, or the numbers of an enum; a message goes first where both have the name."""
+    ends = f".{name}"
+    messages, enums = (
+        [each for each in known if each == name or each.endswith(ends)]
+        for known in (schema.messages, schema.enums)
+    )
+    if len(enums) == 1 and not messages:
+        return table_of_numbers(schema.enums[enums[0]])
+    return table_of_fields(message_named(schema, name, file))
+
+
+def table_of_numbers(enum: type[Enum]) -> Table:
+    """A row for each name of an enum."""
+    title = f"{enum.__full_name__}, {'closed' if enum.__closed__ else 'open'}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("number", justify="right")
+    table.add_column("name", overflow="fold")
+    for name, number in enum.__proto_names__.items():
+        table.add_row(str(number), Text(name))
     return table
 
 

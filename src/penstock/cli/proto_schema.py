@@ -22,12 +22,15 @@ __all__ = [
     "bytes_of_schema",
     "import_option",
     "message_named",
+    "own_names",
+    "printing",
     "read_schema",
     "schema_errors",
 ]
 
 MAX_SCHEMA_BYTES = 64 << 20
 MOST_NAMED = 8
+IS_MISSING = " is not found; looked in "  # as the compiler says of an import
 
 
 def import_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +42,7 @@ def import_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Look for imports there, too; may be repeated.  [default: the folder of the file]",
+        help="Look for imports there; may be repeated. So is the folder of FILE, unless a DIR holds it.",
     )(command)
 
 
@@ -67,8 +70,23 @@ def schema_errors(path: Path) -> Iterator[None]:
         raise cannot_go_on(f"{error.filename or path}: {error.strerror}") from None
     except PenstockError as error:
         if path.suffix == ".proto":
-            raise cannot_go_on(str(error)) from None
+            hint = "\n-I DIR names the folder that imports start from." if IS_MISSING in str(error) else ""
+            raise cannot_go_on(f"{error}{hint}") from None
         raise cannot_go_on(f"{error}\n{path} is read as a descriptor set: its name has no .proto.") from None
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Ends the command when standard output takes no more, and says that it is standard output.
+
+    A pipe whose reader has gone is left to click, which ends quietly.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise cannot_go_on(f"standard output: {error.strerror}") from None
 
 
 def bytes_of_schema(path: Path) -> bytes:
@@ -94,11 +112,18 @@ def message_named(schema: Schema, name: str | None, path: Path) -> type[Message]
     if not names:
         raise click.UsageError(f"{path} declares no messages.")
     if name is None:
-        raise click.UsageError(f"{path} declares {len(names):,} messages, choose one: {listed(names)}.")
+        raise click.UsageError(
+            f"{path} declares {len(names):,} messages, choose one by --type: {listed(names)}."
+        )
     if wanted:
         raise click.UsageError(f"{name!r} is several messages of {path}: say {listed(wanted)}.")
-    near = get_close_matches(name, names, MOST_NAMED, 0.5) or names
+    near = [each for each in names if is_like(name, each)] or names
     raise click.UsageError(f"{path} declares no message {name!r}; it has {listed(near)}.")
+
+
+def is_like(name: str, full_name: str) -> bool:
+    """Whether somebody who wrote `name` may have meant this message, with or without its package."""
+    return bool(get_close_matches(name, [full_name, full_name.rpartition(".")[2]]))
 
 
 def own_names(known: Mapping[str, Any]) -> list[str]:

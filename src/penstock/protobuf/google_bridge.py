@@ -9,7 +9,7 @@ here, or hand them ours::
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from penstock.errors import InvalidType
@@ -28,6 +28,7 @@ except ImportError as error:
 
 __all__ = ["class_of", "from_google", "to_google"]
 
+Ours = TypeVar("Ours", bound=Message)
 Theirs = TypeVar("Theirs", bound=GoogleMessage)
 
 TRUSTED = DecodeOptions(**MOST, partial=True)  # type: ignore[arg-type]  # bytes that Google's runtime wrote here
@@ -36,6 +37,10 @@ schemas: WeakKeyDictionary[type[GoogleMessage], Schema] = WeakKeyDictionary()
 """Google's class -> the schema that our class of it is from."""
 
 
+@overload
+def from_google(message: GoogleMessage, cls: None = None, /) -> Any: ...
+@overload
+def from_google(message: GoogleMessage, cls: type[Ours], /) -> Ours: ...
 def from_google(message: GoogleMessage, cls: type[Message] | None = None, /) -> Any:
     """One of ours with the same fields, set or unknown.
 

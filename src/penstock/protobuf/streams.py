@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from penstock.errors import InvalidType
 from penstock.protobuf import faults
 from penstock.protobuf.errors import DecodeError
+from penstock.protobuf.methods import MessageMethods
 from penstock.protobuf.options import DEFAULT_OPTIONS, DecodeOptions
 from penstock.protobuf.varint import encode_varint
 
@@ -47,7 +48,7 @@ class Writable(Protocol):
     """What messages are written to."""
 
     def write(self, data: Any, /) -> int | None:
-        """Writes the bytes, or the first of them, and tells how many."""
+        """Writes the bytes, or the first of them, and tells how many; None stands for all of them."""
 
 
 def write_delimited(file: Writable, message: Message) -> None:
@@ -55,12 +56,16 @@ def write_delimited(file: Writable, message: Message) -> None:
 
     Raises:
         EncodeError: the message cannot be written; the file got nothing of it.
+        TypeError: the file is none, or not binary, or `message` is no message.
         BlockingIOError: the file is one that does not block, and is full.
     """
+    check_file(file, "write")
     left = memoryview(delimited(message))
     while left:
         written = file.write(left)
-        if written is None:
+        if written is None and not isinstance(file, io.RawIOBase):
+            return  # a file that somebody wrote: it took all, and tells nothing
+        if not written:
             raise BlockingIOError("file must block until it has written, got one that does not")
         left = left[written:]
 
@@ -76,8 +81,11 @@ def read_delimited(file: Readable, cls: type[M], options: DecodeOptions | None =
 
     Raises:
         DecodeError: it is no such message, or the file ends within it.
+        TypeError: the file is none, or not binary, or `cls` is no class of a message.
         BlockingIOError: the file is one that does not block, and has nothing yet.
     """
+    check_file(file, "read")
+    check_class(cls)
     return next_message(file, cls, options, cls.__name__)
 
 
@@ -94,9 +102,10 @@ def iter_delimited(
     Raises:
         DecodeError: one is no such message, or the end comes within it; `path` begins with the class and
             its index.
-        TypeError: the source is no file, nor bytes.
+        TypeError: the source is neither a binary file nor bytes, or `cls` is no class of a message.
     """
     file = file_of(source)
+    check_class(cls)
     at = 0
     while (message := next_message(file, cls, options, f"{cls.__name__}[{at}]")) is not None:
         yield message
@@ -121,6 +130,7 @@ async def read_delimited_async(
 
     A call that is cancelled may have read a part of the message: the stream is of no use afterwards.
     """
+    check_class(cls)
     return await next_message_async(reader, cls, options, cls.__name__)
 
 
@@ -128,14 +138,29 @@ async def iter_delimited_async(
     reader: asyncio.StreamReader, cls: type[M], options: DecodeOptions | None = None
 ) -> AsyncIterator[M]:
     """The messages of a stream, one after the other, as they come; see `iter_delimited`."""
+    check_class(cls)
     at = 0
     while (message := await next_message_async(reader, cls, options, f"{cls.__name__}[{at}]")) is not None:
         yield message
         at += 1
 
 
+def check_file(file: Any, method: str) -> None:
+    """Refuses what would fail later, and less clearly, or with a part written."""
+    if not hasattr(file, method):
+        raise InvalidType(f"file must be a binary file, got {type(file).__name__}")
+    if isinstance(file, io.TextIOBase):
+        raise InvalidType(f"file must be binary, as open(path, {method[0] + 'b'!r}) is, got a text file")
+
+
+def check_class(cls: Any) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, MessageMethods)):
+        raise InvalidType(f"cls must be the class of a message, got {type(cls).__name__}")
+
+
 def file_of(source: Any) -> Readable:
     if hasattr(source, "read"):
+        check_file(source, "read")
         return source  # type: ignore[no-any-return]
     try:
         return io.BytesIO(memoryview(source))
@@ -144,6 +169,8 @@ def file_of(source: Any) -> Readable:
 
 
 def delimited(message: Message) -> bytes:
+    if not isinstance(message, MessageMethods):  # an int has a `to_bytes`, too
+        raise InvalidType(f"message must be a message, got {type(message).__name__}")
     data = message.to_bytes()
     return encode_varint(len(data)) + data
 
