@@ -51,9 +51,9 @@ enum {
 /* What things take as Python objects, in bytes, no less than CPython does on a 64-bit machine. */
 enum {
     PS_COST_SCALAR = 48,  /* of a singular field */
-    PS_COST_ELEMENT = 56, /* a scalar of a repeated field, unpacked */
+    PS_COST_ELEMENT = 80, /* a scalar of a repeated field, unpacked; an int above 60 bits takes 48 */
     PS_COST_PACKED = 48,
-    PS_COST_PACKED_VALUE = 40,
+    PS_COST_PACKED_VALUE = 56,
     PS_COST_ARRAY = 160,   /* and the width of each value */
     PS_COST_ASCII = 96,    /* and 1 for each character */
     PS_COST_TEXT = 128,    /* and what the greatest needs, 1, 2 or 4, for each; not UTF8: 4 for each byte */

@@ -528,7 +528,7 @@ static bool slow_packed(slow *s, const uint8_t *end, const uint8_t *tag, const p
         ++*n;
     }
     bool array = field->flags & PS_FIELD_ARRAY;
-    uint64_t cost = array ? 160 + *n * width_in_array(field->kind) : 48 + *n * 40;
+    uint64_t cost = array ? 160 + *n * width_in_array(field->kind) : 48 + *n * 56;
     if (!spend(s, tag, *n, cost)) return false;
     note(s, PS_TAPE_PACKED, position, size, (uint64_t)(packed - s->bytes) | *n << 32);
     s->error.n_steps--; /* unknown numbers are the message's affair */
@@ -612,7 +612,7 @@ static bool slow_record(slow *s, const uint8_t *end, const uint8_t *tag_at, cons
         s->error.n_steps++;
         return true;
     }
-    if (!spend(s, tag_at, repeated, repeated ? 56 : 48)) return false;
+    if (!spend(s, tag_at, repeated, repeated ? 80 : 48)) return false;
     note(s, PS_TAPE_SCALAR, position, 0, slow_value(field->kind, raw));
     return true;
 }

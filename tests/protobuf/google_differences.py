@@ -62,12 +62,12 @@ def make_quiet(message: Any, field: Any, value: Any) -> None:
             value[key] = each
     elif field.is_repeated:
         value[:] = list(value)
-    elif math.isnan(value):
+    elif math.isnan(value) and (not field.has_presence or message.HasField(field.name)):
         setattr(message, field.name, value)
 
 
 def same_bytes(data: bytes, theirs: Any) -> bool:
-    """Whether these are the bytes of Google's message, but for the order of the entries of maps.
+    """Whether these are the bytes of Google's settled message, but for the order of the entries of maps.
 
     Deterministic output has keys in ascending order here. Google's runtime promises none; in this release it
     writes integers from high to low, negative ones as if they were unsigned.
@@ -75,8 +75,8 @@ def same_bytes(data: bytes, theirs: Any) -> bool:
     expected = theirs.SerializePartialToString(deterministic=True)
     if data == expected:
         return True
-    again = type(theirs).FromString(data).SerializePartialToString(deterministic=True)
-    return len(data) == len(expected) and again == expected
+    again = settled(type(theirs).FromString(data))  # settled, as an array here keeps its signalling NaNs
+    return len(data) == len(expected) and again.SerializePartialToString(deterministic=True) == expected
 
 
 def unknown_entries(theirs: Any) -> Iterator[tuple[Any, bytes]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.protobuf.enums import Enum
 from penstock.protobuf.errors import DecodeError
-from penstock.protobuf.fields import DoubleArray, Int32, Int32Array, UInt32, field
+from penstock.protobuf.fields import DoubleArray, Fixed64, Int32, Int32Array, UInt32, UInt64, field
 from penstock.protobuf.options import DecodeOptions
 from penstock.protobuf.varint import encode_varint
 from twins import load
@@ -48,6 +48,9 @@ def hostile_class(Message: Any) -> Any:
         group: list["Hostile"] = field(13, group=True)
         number: Int32 = field(14)
         floats: list[float] = field(15)
+        large: list[Fixed64] = field(16)
+        larger: list[UInt64] = field(17)
+        large_by_large: dict[UInt64, UInt64] = field(18)
 
     return Hostile
 
@@ -85,6 +88,13 @@ INPUTS = {
     "packed varints, a record each": lambda: repeated(b"\x2a\x02\x80\x7f"),
     "unpacked varints": lambda: repeated(b"\x28\x01"),
     "packed doubles for a list": lambda: delimited(15, b"\x01" * SIZE),
+    "packed integers above 60 bits": lambda: delimited(16, b"\xff" * SIZE),
+    "integers above 60 bits": lambda: repeated(b"\x81\x01" + b"\xff" * 8),
+    "packed varints above 60 bits": lambda: delimited(17, (b"\xff" * 9 + b"\x01") * (SIZE // 10)),
+    "map entries above 60 bits": lambda: different(
+        26,
+        lambda at: delimited(18, b"\x08" + encode_varint((1 << 63) + at) + b"\x10" + encode_varint(1 << 63)),
+    ),
     "packed doubles for an array": lambda: delimited(6, b"\x01" * SIZE),
     "packed varints for an array": lambda: delimited(7, b"\x01" * SIZE),
     "an array of many records": lambda: repeated(b"\x3a\x01\x01"),
@@ -101,10 +111,11 @@ INPUTS = {
     "packed unnamed values of a closed enum": lambda: delimited(10, b"\x02" * SIZE),
     "members of a oneof in turn": lambda: repeated(b"\x5a\x01a\x62\x00"),
     "a scalar again and again": lambda: repeated(b"\x70\x01"),
-    "unknown fields": lambda: repeated(b"\x78\x01"),
-    "unknown groups": lambda: repeated(b"\xa3\x01\xa4\x01"),
-    "unknown fields in a group": lambda: b"\xa3\x01" + repeated(b"\x78\x01") + b"\xa4\x01",
-    "one long unknown field": lambda: delimited(20, b"a" * SIZE),
+    "unknown fields": lambda: repeated(b"\xf8\x01\x01"),
+    "unknown fields in sub-messages": lambda: repeated(b"\x0a\x03\xf8\x01\x01"),
+    "unknown groups": lambda: repeated(b"\xa3\x02\xa4\x02"),
+    "unknown fields in a group": lambda: b"\xa3\x02" + repeated(b"\x78\x01") + b"\xa4\x02",
+    "one long unknown field": lambda: delimited(36, b"a" * SIZE),
     "nesting beyond what is allowed": lambda: nested(1, 10_000),
     "nesting as deep as is allowed": lambda: repeated(nested(1, 98)),
 }

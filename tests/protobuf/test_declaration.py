@@ -4,6 +4,7 @@ import dataclasses
 import threading
 from typing import Annotated, ClassVar, Optional
 
+import numpy as np
 import pytest
 from messages import Color, Corpus
 
@@ -115,6 +116,123 @@ def test_derived_class_adds_methods_only(Message):
             y: Int32 = field(2)
 
 
+def test_class_derived_of_a_derived_one_keeps_the_fields(Message):
+    class Point(Message):
+        x: Int32 = field(1)
+        y: Int32 = field(2)
+
+    class Handy(Point):
+        def moved(self, by):
+            return type(self)(x=self.x + by, y=self.y)
+
+    class Handier(Handy):
+        pass
+
+    assert Handier.from_bytes(Handier(x=1, y=2).moved(4).to_bytes()) == Handier(x=5, y=2)
+    assert describe(Handier) is describe(Point)
+    with pytest.raises(
+        SchemaError, match=r"^Wider: a message adds no fields to another, got Point as its base$"
+    ):
+
+        class Wider(Handy):
+            z: Int32 = field(3)
+
+
+def test_class_has_the_fields_of_one_message(Message):
+    class Point(Message):
+        x: Int32 = field(1)
+
+    class Empty(Message):
+        pass
+
+    class Left(Point):
+        pass
+
+    class Right(Point):
+        pass
+
+    class Both(Left, Right):
+        pass
+
+    assert Both(x=1).to_bytes() == b"\x08\x01"
+    with pytest.raises(
+        SchemaError, match=r"^Two: a class has the fields of one message, got the bases Empty, Point$"
+    ):
+
+        class Two(Empty, Point):
+            pass
+
+
+def test_derived_class_hides_no_field(Message):
+    class Point(Message):
+        x: Int32 = field(1)
+
+    class Mixin:
+        __slots__ = ()
+        x = 7
+
+    with pytest.raises(SchemaError, match=r"^Hiding\.x: Hiding hides the field of Point$"):
+
+        class Hiding(Point):
+            @property
+            def x(self):
+                return 5
+
+    with pytest.raises(SchemaError, match=r"^Mixed\.x: Mixin hides the field of Point$"):
+
+        class Mixed(Mixin, Point):
+            pass
+
+
+def test_derived_class_may_make_itself_of_other_arguments(Message):
+    class Point(Message):
+        x: Int32 = field(1)
+        names: list[str] = field(2)
+        next: "Point | None" = field(3)
+
+    class Bare(Point):
+        def __init__(self, ignored):
+            pass
+
+    bare = Bare(5)
+    assert (bare.to_bytes(), bare.unknown_fields, repr(bare)) == (b"", b"", "Bare()")
+    assert bare == Bare(6) == bare.copy()
+    bare.merge_from(b"\x12\x01a\x1a\x02\x08\x07\x78\x01")
+    assert (bare.names, bare.next, bare.unknown_fields) == (["a"], Point(x=7), b"\x78\x01")
+
+
+def test_keywords_of_the_class_statement_reach_a_mixin(Message):
+    class Tagged:
+        __slots__ = ()
+
+        def __init_subclass__(cls, *, label):
+            cls.label = label
+
+    class Point(Message, Tagged, package="geo", label="p"):
+        x: Int32 = field(1)
+
+    assert (Point.label, describe(Point).full_name) == ("p", "geo.Point")
+
+
+def test_annotations_of_a_mixin_are_not_looked_at(Message):
+    class Mixin:
+        __slots__ = ()
+        cached: "Nowhere"  # noqa: F821
+
+    class Point(Mixin, Message):
+        x: "Int32" = field(1)
+
+    assert Point(x=1).to_bytes() == b"\x08\x01"
+
+
+def test_class_variables_are_known_by_any_name_of_typing(Message):
+    class Point(Message):
+        kept: "dataclasses.ClassVar[int]" = 5
+        x: Int32 = field(1)
+
+    assert (Point.kept, Point(x=1).x) == (5, 1)
+
+
 def test_message_without_fields_is_a_message(Message):
     class Empty(Message):
         pass
@@ -144,6 +262,21 @@ def test_first_use_from_many_threads_links_the_class_once(Message):
     for each in threads:
         each.join()
     assert not failed
+
+
+def test_an_attribute_that_another_thread_sets_while_a_class_is_described_does_no_harm(Message):
+    class Meddler:
+        @property
+        def __class__(self):
+            type.__setattr__(Point, "late", 1)
+            return Meddler
+
+    class Point(Message):
+        x: Int32 = field(1)
+
+    type.__setattr__(Point, "early", Meddler())
+    assert [each.name for each in describe(Point).fields] == ["x"]
+    assert Point.late == 1
 
 
 def test_fields_of_a_schema_are_asked_for_once_and_late(Message):
@@ -255,6 +388,45 @@ def test_annotation_that_is_no_field_is_refused_at_the_first_use(Message, annota
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ("list[", "Forward reference must be an expression -- got 'list['"),
+        ("dataclasses.Nothing", "module 'dataclasses' has no attribute 'Nothing'"),
+    ],
+)
+def test_annotation_that_cannot_be_evaluated_is_refused(Message, annotation, reason):
+    class Point(Message):
+        x: annotation = field(1)
+
+    with pytest.raises(SchemaError) as caught:
+        describe(Point)
+    assert str(caught.value).endswith(f"Point: its annotations make no types: {reason}")
+
+
+def test_annotation_that_is_no_type_at_all_is_refused(Message):
+    with pytest.raises(SchemaError, match=r"^Point\.x: no protobuf field can be \[<class 'int'>\]$"):
+        one_field(Message, [int], field(1))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "wanted"),
+    [
+        (bytes, bytearray(b"a"), b"a"),
+        (Double, 1, 1.0),
+        (Int32, True, 1),
+        (bool, 1, True),
+        (Int32, np.int32(5), 5),
+        (str, np.str_("a"), "a"),
+        (Corpus, 1, Corpus.WEB),
+    ],
+)
+def test_default_has_the_type_of_its_field(Message, annotation, given, wanted):
+    default = one_field(Message, annotation, field(1, default=given)).default
+    assert default == wanted
+    assert type(default) is type(wanted)
+
+
 @pytest.mark.parametrize("annotation", [Int32 | str, Int32 | str | None])
 def test_union_is_no_field(Message, annotation):
     with pytest.raises(SchemaError, match=r"^Point\.x: no protobuf field can be "):
@@ -310,12 +482,24 @@ def test_name_that_nothing_has_is_refused_with_the_module(Message):
         Point.from_bytes(b"")
 
 
-@pytest.mark.parametrize("number", [0, -1, 2**29, 19_000, 19_999])
+@pytest.mark.parametrize("number", [0, -1, 2**29])
 def test_field_numbers_that_protobuf_has_not_are_refused(number):
+    with pytest.raises(SchemaError, match=f"^a field number must be 1 to 536870911, got {number}$"):
+        field(number)
+
+
+def test_integers_that_python_would_not_write_out_are_refused_by_their_size():
     with pytest.raises(
-        SchemaError,
-        match=f"^a field number must be 1 to 536870911 and not 19000 to 19999, protobuf's own, got {number}$",
+        SchemaError, match=r"^a field number must be 1 to 536870911, got an integer of 16610 bits$"
     ):
+        field(10**5000)
+    with pytest.raises(ValueError, match=r"^max_size must be 0 to 2147483647, got an integer of 16610 bits$"):
+        DecodeOptions(max_size=10**5000)
+
+
+@pytest.mark.parametrize("number", [19_000, 19_999])
+def test_field_numbers_that_are_protobufs_own_are_refused(number):
+    with pytest.raises(SchemaError, match=f"^field numbers 19000 to 19999 are protobuf's own, got {number}$"):
         field(number)
 
 
@@ -348,6 +532,13 @@ def test_enum_knows_its_name_and_whether_it_is_closed():
     assert (Level.__full_name__, Level.__closed__) == ("logs.Level", True)
     assert Level.__proto_names__ == {"None": 0, "WARN": 4}
     assert not Corpus.__closed__
+
+
+def test_closed_enum_has_a_member():
+    with pytest.raises(SchemaError, match=r"^Nothing: a closed enum has a member, as its fields read as its"):
+
+        class Nothing(Enum, closed=True):
+            pass
 
 
 @pytest.mark.parametrize(

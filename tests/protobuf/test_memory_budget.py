@@ -1,4 +1,4 @@
-"""How much memory hostile bytes can take: never more than was allowed, as the operating system counts it."""
+"""How much memory hostile bytes can take: never more than was allowed, as Linux counts it."""
 
 import json
 import subprocess
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import memory_child
 import pytest
+
+from penstock.protobuf import limits
 
 MIB = 1 << 20
 DEFAULT = 256 * MIB
@@ -52,6 +54,22 @@ def test_four_megabytes_of_anything_stay_within_the_default_budget():
     refused = {name for name, (outcome, _) in found.items() if outcome.startswith("must take at most")}
     assert {"empty sub-messages", "empty groups", "empty map entries"} <= refused
     assert found["packed varints of two bytes"][0] == "read Hostile"
+
+
+@pytest.mark.parametrize("impl", ["c", "py"])
+@pytest.mark.parametrize(
+    ("name", "count", "cost"),
+    [
+        ("packed integers above 60 bits", memory_child.SIZE // 8, limits.PACKED_ELEMENT_COST),
+        ("packed varints above 60 bits", memory_child.SIZE // 10, limits.PACKED_ELEMENT_COST),
+        ("integers above 60 bits", memory_child.SIZE // 10, limits.ELEMENT_COST),
+    ],
+)
+def test_integers_of_any_size_take_no_more_than_the_least_budget_that_lets_them_in(impl, name, count, cost):
+    least = count * cost + 2048  # and the message with its empty fields
+    found = measured(impl, least, name)
+    assert found[name][0] == "read Hostile"
+    check_growth(impl, least, found)
 
 
 @pytest.mark.parametrize("name", ["empty sub-messages", "packed varints of two bytes"])

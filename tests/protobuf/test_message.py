@@ -13,7 +13,7 @@ from wire_bytes import nested, tag
 
 from penstock.errors import PenstockError
 from penstock.protobuf.errors import DecodeError, EncodeError, EncodeTypeError
-from penstock.protobuf.fields import field
+from penstock.protobuf.fields import Int32, field
 from penstock.protobuf.options import DecodeOptions
 from twins import load
 
@@ -175,6 +175,16 @@ class PlainLeaf(load("penstock.protobuf.message", "py")):
     inner: "PlainLeaf | None" = field(2)
 
 
+class CompiledDemand(load("penstock.protobuf.message", "c")):
+    key: str = field(1, required=True)
+    number: Int32 = field(2)
+
+
+class PlainDemand(load("penstock.protobuf.message", "py")):
+    key: str = field(1, required=True)
+    number: Int32 = field(2)
+
+
 @pytest.mark.parametrize("leaf", [CompiledLeaf, PlainLeaf])
 def test_pickles_are_equal_and_hold_unknown_fields_and_a_thousand_levels(leaf):
     message = leaf.from_bytes(nested(1000, number=2), DecodeOptions(max_depth=1000))
@@ -183,6 +193,13 @@ def test_pickles_are_equal_and_hold_unknown_fields_and_a_thousand_levels(leaf):
     made = pickle.loads(pickle.dumps(message))
     assert made == message
     assert made.unknown_fields == tag(9, 0) + b"\x01"
+
+
+@pytest.mark.parametrize("demand", [CompiledDemand, PlainDemand])
+def test_message_that_lacks_required_fields_is_pickled_as_it_is(demand):
+    made = pickle.loads(pickle.dumps(demand(number=4)))
+    assert made == demand(number=4)
+    assert not made.is_set("key")
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
@@ -194,9 +211,10 @@ def test_copies_of_the_standard_library_share_nothing(users, how):
     assert made.devices[0] is not message.devices[0]
 
 
-def test_deep_copy_asks_for_no_required_fields_nor_right_values(Old):
+def test_copies_ask_for_no_required_fields_nor_right_values(Old):
     message = Old(inner=Old(number="five"))
     assert copy.deepcopy([message]) == [message]
+    assert copy.copy(message) == message
 
 
 def test_equality_is_of_class_fields_and_unknown_fields(Every, Order):
@@ -232,6 +250,12 @@ def test_repr_shows_the_fields_that_are_set(Every):
     assert repr(message) == (
         "Every(inner=Every(text='t'), set_int=0, texts=['a'], by_text={'k': <Corpus.WEB: 1>})"
     )
+
+
+def test_repr_of_a_message_that_holds_itself_ends(Every):
+    message = Every(int32=5)
+    message.inner, message.inners = message, [message, Every(by_name={"a": message})]
+    assert repr(message) == "Every(int32=5, inner=..., inners=[..., Every(by_name={'a': ...})])"
 
 
 def test_repr_of_anything_in_a_slot_is_harmless(Every):

@@ -9,6 +9,8 @@ import weakref
 import pytest
 
 from penstock.protobuf._message_c import Message
+from penstock.protobuf.declaration import declare, describe
+from penstock.protobuf.descriptors import MessageDescriptor
 from penstock.protobuf.enums import Enum
 from penstock.protobuf.errors import DecodeError, EncodeError, SchemaError
 from penstock.protobuf.fields import DoubleArray, Int32, Int64, SInt64Array, field
@@ -256,12 +258,12 @@ def test_memory_that_runs_out_anywhere_is_a_memory_error_and_no_harm(name):
         _testcapi.set_nomemory(len(outcomes), len(outcomes) + 1)
         try:
             operation()
+            outcome = "done"
         except MemoryError:
-            outcomes.append("MemoryError")
-        else:
-            outcomes.append("done")
+            outcome = "MemoryError"
         finally:
             _testcapi.remove_mem_hooks()
+        outcomes.append(outcome)  # which takes memory, too
     assert "MemoryError" in outcomes
     operation()
 
@@ -521,3 +523,38 @@ def test_a_class_of_a_class_with_fields_has_the_same_slots():
     assert Node(next=special).to_bytes() == Node(next=Node.from_bytes(DATA)).to_bytes()
     special.left = "x"
     assert special.right is None
+
+
+def test_the_slot_of_another_class_is_not_taken_for_a_field():
+    class Small(Message):
+        value: Int32 = field(1)
+
+    Small.value = Node.__dict__["signed"]
+    with pytest.raises(SchemaError, match=r"^Small.value must be a slot of its class, got <member 'signed'"):
+        Small(value=1)
+
+
+def test_a_slot_without_a_field_is_refused():
+    wider = declare(Message, "Wider", ["first", "value"], lambda _: described("Wider"), module=__name__)
+    with pytest.raises(
+        SchemaError, match=r"^Wider: each slot must be a field, got 1 fields and slot 2 for value"
+    ):
+        wider()
+
+
+def test_a_class_that_holds_an_impossible_one_stays_impossible():
+    impossible = declare(Message, "Odd", ["value", "__dict__"], lambda _: described("Odd"), module=__name__)
+
+    class Holder(Message):
+        odd: impossible | None = field(1)
+
+    for _ in range(2):
+        with pytest.raises(SchemaError, match=r"^Odd: a message has slots only, no __dict__"):
+            Holder.from_bytes(b"\x0a\x02\x08\x05")
+
+
+def described(name):
+    class Plain(Message):
+        value: Int32 = field(1)
+
+    return MessageDescriptor(name, describe(Plain).fields)

@@ -69,6 +69,13 @@ def test_merging_extends_what_stands_in_for_a_list(Every):
     assert message.int32s == [1]
 
 
+def test_merging_sets_what_was_deleted(Every):
+    message = Every(inner=Every(int32=1))
+    del message.inner, message.int32s, message.text
+    message.merge_from(Every(inner=Every(int32=2), int32s=[3], text="t"))
+    assert message == Every(inner=Every(int32=2), int32s=[3], text="t")
+
+
 def test_merging_unknown_fields_appends_them(Order):
     message = Order.from_bytes(tag(9, 0) + b"\x01")
     message.merge_from(tag(9, 0) + b"\x02")

@@ -120,14 +120,15 @@ class Frame(NamedTuple):
 class Reader:
     """One input: its bytes, and what is left of its budgets."""
 
-    __slots__ = ("arrays", "data", "elements", "memory", "options", "unknown", "unknown_left")
+    __slots__ = ("arrays", "data", "elements", "memory", "options", "unfinished", "unknown_left")
 
     def __init__(self, data: bytes, options: DecodeOptions) -> None:
         self.data, self.options = data, options
         self.elements = options.max_elements
         self.memory = options.max_memory
         self.unknown_left = options.max_unknown
-        self.unknown: dict[int, tuple[Any, bytearray]] = {}
+        self.unfinished: list[Any] = []
+        """Messages whose unknown fields are a bytearray still."""
         self.arrays: dict[tuple[int, int], ArrayBeingRead] = {}
 
     def read(self, schema: Schema, message: Any, label: str) -> None:
@@ -252,18 +253,20 @@ class Reader:
             raise Fault(faults.unknown_field(number), of_field=False)
 
     def keep(self, message: Any, start: int, stop: int) -> None:
-        """Charges an unknown field, and sets it aside for the message, unless that is a map's entry."""
+        """Charges an unknown field, and adds it to those of the message, unless that is a map's entry."""
         self.memory -= limits.UNKNOWN_COST + stop - start
         if self.memory < 0:
             raise Fault(faults.too_much_memory(self.options.max_memory), of_field=False)
-        self.set_aside(message, self.data[start:stop])
+        self.add_unknown(message, self.data[start:stop])
 
-    def set_aside(self, message: Any, record: bytes) -> None:
-        if self.options.unknown == "keep" and not isinstance(message, Entry):
-            kept = self.unknown.get(id(message))
-            if kept is None:  # the message itself is held too, or another could get its id
-                kept = self.unknown[id(message)] = message, bytearray()
-            kept[1].extend(record)
+    def add_unknown(self, message: Any, record: bytes) -> None:
+        if self.options.unknown != "keep" or isinstance(message, Entry):
+            return
+        kept = getattr(message, "__unknown__", b"")
+        if not isinstance(kept, bytearray):  # which grows without being copied each time
+            kept = message.__unknown__ = bytearray(kept)
+            self.unfinished.append(message)
+        kept.extend(record)
 
     def skip(self, tag: int, start: int, position: int, end: int, depth: int) -> int:
         """The position after a record that lies in a message `depth` levels deep."""
@@ -311,9 +314,9 @@ class Reader:
         return found.items
 
     def finish(self) -> None:
-        """Gives messages the arrays and unknown fields that were collected for them."""
-        for message, kept in self.unknown.values():
-            message.__unknown__ += bytes(kept)
+        """Gives messages the arrays that were collected for them, and their unknown fields as bytes."""
+        for message in self.unfinished:
+            message.__unknown__ = bytes(message.__unknown__)
         for each in self.arrays.values():
             each.field.store(each.message, each.items)
 
@@ -557,7 +560,8 @@ def packed_varints_leaf(name: str, convert: Callable[[int], Any]) -> Leaf:
         packed = data[position:stop]
         count = count_varints(packed)
         reader.charge(count, limits.PACKED_COST + count * limits.PACKED_ELEMENT_COST)
-        getattr(message, name).extend(map(convert, unpack_varints(packed)))
+        values = packed if packed.isascii() else unpack_varints(packed)
+        getattr(message, name).extend(map(convert, values))
         return stop
 
     return read
@@ -574,14 +578,14 @@ def packed_closed_leaf(field: FieldDescriptor) -> Leaf:
         packed = data[position:stop]
         count = count_varints(packed)
         reader.charge(count, limits.PACKED_COST + count * limits.PACKED_ELEMENT_COST)
-        values = unpack_varints(packed)
+        values = list(unpack_varints(packed))
         unnamed = [bits for bits in values if convert(bits) not in members]
         if unnamed:
             reader.count_unknown(number, len(unnamed))
             reader.memory -= limits.SCALAR_COST * len(unnamed)
             if reader.memory < 0:
                 raise Fault(faults.too_much_memory(reader.options.max_memory), of_field=False)
-            reader.set_aside(message, b"".join(tag + varint(bits) for bits in unnamed))
+            reader.add_unknown(message, b"".join(tag + varint(bits) for bits in unnamed))
         getattr(message, name).extend(members[value] for value in map(convert, values) if value in members)
         return stop
 

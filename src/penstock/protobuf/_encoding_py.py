@@ -134,7 +134,7 @@ class Writing:
                     yield from self.inner(writer, element, f".{field.name}[{at}]")
             else:
                 yield from self.inner(writer, value, f".{field.name}")
-        self.out += message.__unknown__
+        self.out += getattr(message, "__unknown__", b"")  # a class may not call our __init__
 
     def inner(self, writer: Writer, value: Any, step: str) -> Iterator[Message]:
         """Checks a sub-message, writes what stands around it and yields it."""
@@ -183,7 +183,7 @@ class Writing:
         if not isinstance(value, dict):
             raise EncodeTypeError(faults.wrong_type("a dict", value), path=f".{field.name}")
         try:
-            found = [(check_key(key), key, inside) for key, inside in list(value.items())]
+            found = [(check_key(key), key, inside) for key, inside in list(dict.items(value))]
         except EncodeError as error:
             raise type(error)(f"keys {error.reason}", path=f".{field.name}") from None
         return sorted(found, key=itemgetter(0)) if self.sort else found

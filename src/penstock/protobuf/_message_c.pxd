@@ -79,6 +79,8 @@ cdef extern from "message_plan.h":
         ps_plan_field *fields
         uint32_t n_fields
         uint16_t *declared
+        uint16_t *slot_fields
+        PyObject **initials
         ps_plan_oneof *oneofs
         uint32_t n_oneofs
         uint16_t *oneof_fields
@@ -113,9 +115,9 @@ cdef extern from "message_plan.h":
     int ps_fill(ps_message *, const ps_plan *) except -1
 
 cdef extern from "message_type.h":
-    int ps_adopt(PyTypeObject *) except -1
+    void ps_adopt(PyTypeObject *)
     void ps_set_root(PyTypeObject *root, PyTypeObject *meta)
-    void ps_watch_oneofs(PyTypeObject *)
+    bint ps_watch_oneofs(PyTypeObject *)
     void ps_empty(ps_message *, const ps_plan *)
     int ps_set_arguments(ps_message *, const ps_plan *, PyObject *, PyObject *const *) except -1
 
@@ -147,11 +149,14 @@ cdef extern from "Python.h":
     #include <structmember.h>
     static int ps_raised(void) { return -1; }
     static Py_ssize_t ps_member_offset(PyObject *member) { return ((PyMemberDescrObject *)member)->d_member->offset; }
-    #define ps_is_member(o) (Py_TYPE(o) == &PyMemberDescr_Type)
+    static int ps_is_slot_of(PyTypeObject *type, PyObject *member)
+    {
+        return Py_TYPE(member) == &PyMemberDescr_Type && PyType_IsSubtype(type, PyDescr_TYPE(member));
+    }
     """
     int ps_raised() except -1  # turns an exception that C code left into one of Cython's
     Py_ssize_t ps_member_offset(object member)
-    bint ps_is_member(object)
+    bint ps_is_slot_of(PyTypeObject *type, object member)
     PyObject *PyErr_Occurred()
     PyTypeObject *Py_TYPE(object)
     void Py_DECREF(object)

@@ -4,7 +4,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from penstock.protobuf._varint_py import Bytes
+from penstock.protobuf._wire_py import Bytes
 from penstock.protobuf.declaration import MessageMeta
 from penstock.protobuf.methods import MessageMethods
 from penstock.protobuf.options import DecodeOptions
@@ -21,6 +21,7 @@ class _Message:
     def from_bytes(cls, data: Bytes, options: DecodeOptions | None = None, /) -> Self: ...
     def merge_from(self, other: Self | Bytes, options: DecodeOptions | None = None, /) -> None: ...
     def byte_size(self) -> int: ...
+    def __getstate__(self) -> bytes: ...
     @classmethod
     def encode_many(cls, messages: Iterable[Self], /) -> tuple[bytes, NDArray[Any]]: ...
     @classmethod

@@ -11,7 +11,7 @@ than the rest, asks a free-threaded interpreter to keep its GIL.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyObject, PyObject_TypeCheck, PyTypeObject
 from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from sys import intern
@@ -19,9 +19,10 @@ from sys import intern
 from penstock.errors import InvalidType, InvalidValue
 from penstock.protobuf import faults
 from penstock.protobuf._message_py import buffers, checked_options, whole
+from penstock.protobuf._plan_py import OneofField, link_oneofs
 from penstock.protobuf._trees_py import container
 from penstock.protobuf._varint_py import octets_of
-from penstock.protobuf.declaration import MessageMeta, describe, slot
+from penstock.protobuf.declaration import MessageMeta, describe, owner_of, slot
 from penstock.protobuf.descriptors import Presence, Shape
 from penstock.protobuf.errors import DecodeError, EncodeError, EncodeTypeError, SchemaError
 from penstock.protobuf.fields import zero
@@ -64,26 +65,42 @@ cdef int fill(Plan self, object cls, object descriptor, dict plans) except -1:
     """Takes what the schema says; `plans` holds those of all sub-messages."""
     fields = list(descriptor.by_number.values())
     cdef uint32_t n = len(fields), i
+    cdef Py_ssize_t at
     cdef ps_plan *plan = &self.plan
     if n >= PS_NO_ONEOF:
         raise SchemaError(f"{descriptor.full_name}: a message has fewer than {PS_NO_ONEOF} fields, got {n}")
+    if cls.__dictoffset__ or cls.__weakrefoffset__:  # CPython may keep them before the object
+        raise SchemaError(f"{cls.__name__}: a message has slots only, no __dict__ and no __weakref__")
     plan.type = <PyTypeObject *>keep(self, cls)
     plan.n_fields = n
     plan.fields = <ps_plan_field *>ps_plan_memory(plan, n * sizeof(ps_plan_field))
     plan.declared = <uint16_t *>ps_plan_memory(plan, n * sizeof(uint16_t))
+    plan.slot_fields = <uint16_t *>ps_plan_memory(plan, n * sizeof(uint16_t))
+    plan.initials = <PyObject **>ps_plan_memory(plan, n * sizeof(PyObject *))
     fill_wire(plan, &plan.wire, n, message_cost(descriptor), fields[n - 1].number if fields else 0)
     positions = {each.name: i for i, each in enumerate(fields)}
     for i, field in enumerate(descriptor.fields):
         plan.declared[i] = positions[field.name]
     for i, field in enumerate(fields):
-        member = slot(cls, field.name)
-        if not ps_is_member(member):
-            raise SchemaError(f"{cls.__name__}.{field.name} must be a slot, got {type(member).__name__}")
         fill_field(self, &plan.fields[i], field, plans)
-        plan.fields[i].offset = ps_member_offset(member)
+        at = slot_position(cls, field.name, n)
+        plan.fields[i].offset = sizeof(ps_message) + at * sizeof(PyObject *)
+        plan.slot_fields[at] = i
+        plan.initials[at] = plan.fields[i].initial
         fill_wire_field(self, &plan.wire, i, &plan.fields[i], field, plans)
     fill_oneofs(self, descriptor, positions)
     return 0
+
+
+cdef Py_ssize_t slot_position(object cls, str name, uint32_t n) except -1:
+    """Which of the n slots of the class is that of the field. What stands there by now can be anything."""
+    member = slot(cls, name)
+    if not ps_is_slot_of(<PyTypeObject *>cls, member):
+        raise SchemaError(f"{cls.__name__}.{name} must be a slot of its class, got {member!r}")
+    cdef Py_ssize_t head = sizeof(ps_message), at = (ps_member_offset(member) - head) // sizeof(PyObject *)
+    if at >= n:
+        raise SchemaError(f"{cls.__name__}: each slot must be a field, got {n} fields and slot {at + 1} for {name}")
+    return at
 
 
 cdef int fill_field(Plan self, ps_plan_field *to, object field, dict plans) except -1:
@@ -250,8 +267,21 @@ cdef int link_all(object cls) except -1:
         plan = plans[each]
         ps_adopt(plan.plan.type)
         if plan.plan.n_oneofs:
-            ps_watch_oneofs(plan.plan.type)
+            watch_oneofs(each, descriptors[each])
         ps_set_plan(plan.plan.type, <PyObject *>plan)
+    return 0
+
+
+cdef int watch_oneofs(object cls, object descriptor) except -1:
+    """Lets each member of a oneof that is set unset the others.
+
+    A __setattr__ of Python goes on to object.__setattr__, which wants no class between to set in C: there the
+    descriptors of the other twin do it, for all classes with these fields.
+    """
+    first = next(iter(descriptor.oneofs.values()))[0]
+    if not isinstance(owner_of(cls).__dict__[first.name], OneofField):
+        if not ps_watch_oneofs(<PyTypeObject *>cls):
+            link_oneofs(cls, descriptor)
     return 0
 
 
@@ -596,7 +626,7 @@ cdef tuple written_many(cls, list messages):
     ps_writer_init(&writer, memory, sizeof(memory), False, False)
     try:
         for at, each in enumerate(messages):
-            if not isinstance(each, cls):
+            if not PyObject_TypeCheck(each, <PyTypeObject *>cls):  # isinstance believes a Mock
                 raise EncodeTypeError(faults.wrong_type(faults.a(cls.__name__), each), path=label(plan, at))
             if ps_write_root(&writer, ps_plan_of(Py_TYPE(each)), <ps_message *><PyObject *>each) < 0:
                 raise_failure(&writer, plan, at)
@@ -709,6 +739,10 @@ cdef class _Message:
             EncodeError: as `to_bytes`.
         """
         return len(written(self, False, False, -1))
+
+    def __getstate__(self):
+        """The bytes that pickle keeps; required fields may be unset."""
+        return written(self, False, True, -1)
 
     @classmethod
     def encode_many(cls, messages, /):

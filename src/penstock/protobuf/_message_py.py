@@ -11,8 +11,9 @@ from penstock.protobuf import faults
 from penstock.protobuf._decoding_py import Reader
 from penstock.protobuf._encoding_py import Writer, encode
 from penstock.protobuf._plan_py import Plan, plan_of
-from penstock.protobuf._trees_py import copied, equal, make_ready
-from penstock.protobuf._varint_py import Bytes, octets_of
+from penstock.protobuf._trees_py import copied, equal, make_ready, unknown_of
+from penstock.protobuf._varint_py import octets_of
+from penstock.protobuf._wire_py import Bytes
 from penstock.protobuf.declaration import MessageMeta
 from penstock.protobuf.descriptors import FieldDescriptor, Shape
 from penstock.protobuf.errors import DecodeError, EncodeTypeError
@@ -71,7 +72,7 @@ class Message(MessageMethods, metaclass=MessageMeta):
     @property
     def unknown_fields(self) -> bytes:
         """The fields that were read without being in the schema: tags and values, in the order they came."""
-        return self.__unknown__
+        return unknown_of(self)
 
     def to_bytes(self, *, deterministic: bool = False) -> bytes:
         """The message in protobuf's wire format: fields ascending by number, then the unknown ones.
@@ -122,7 +123,7 @@ class Message(MessageMethods, metaclass=MessageMeta):
         if isinstance(other, Message):
             if type(other) is not type(self):
                 raise InvalidType(f"other {faults.wrong_type(f'{faults.a(label)} or bytes', other)}")
-            data, checked = encode(other, writers_of, label, sort=False, partial=True), UNLIMITED
+            data, checked = other.__getstate__(), UNLIMITED
         else:
             data = whole(other, checked, label)
         schema = plan_of(type(self)).schema
@@ -137,6 +138,10 @@ class Message(MessageMethods, metaclass=MessageMeta):
             EncodeError: as `to_bytes`.
         """
         return len(self.to_bytes())
+
+    def __getstate__(self) -> bytes:
+        """The bytes that pickle keeps; required fields may be unset."""
+        return encode(self, writers_of, type(self).__name__, sort=False, partial=True)
 
     @classmethod
     def encode_many(cls, messages: Iterable[Message], /) -> tuple[bytes, NDArray[Any]]:
@@ -153,10 +158,11 @@ class Message(MessageMethods, metaclass=MessageMeta):
         """
         import numpy as np
 
+        plan_of(cls)  # the root has no messages of its own
         parts = []
         for at, each in enumerate(messages):
             label = f"{cls.__name__}[{at}]"
-            if not isinstance(each, cls):
+            if not issubclass(type(each), cls):  # isinstance believes a Mock
                 raise EncodeTypeError(faults.wrong_type(faults.a(cls.__name__), each), path=label)
             parts.append(encode(each, writers_of, label, sort=False))
         offsets = np.zeros(len(parts) + 1, np.int64)

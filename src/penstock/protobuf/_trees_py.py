@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Pair = tuple[Any, Any, int]
     """Two messages and how deep they are nested."""
 
-__all__ = ["copied", "equal", "make_ready"]
+__all__ = ["copied", "equal", "make_ready", "unknown_of"]
 
 DEEPEST = 1000
 
@@ -35,7 +35,7 @@ def copied(message: Message) -> Any:
         if depth > DEEPEST:
             raise EncodeError(faults.TOO_NESTED, path=type(message).__name__)
         plan = plan_of(type(source))
-        target.__unknown__ = source.__unknown__
+        target.__unknown__ = unknown_of(source)
         for field in plan.descriptor.fields:
             plan.puts[field.name](target, copy_of_value(field, held(plan, field, source), waiting, depth + 1))
     return made
@@ -43,6 +43,11 @@ def copied(message: Message) -> Any:
 
 def blank_like(message: Any) -> Any:
     return plan_of(type(message)).blank()
+
+
+def unknown_of(message: Message) -> bytes:
+    """The unknown fields of a message, also of one whose class does not call our `__init__`."""
+    return bytes(getattr(message, "__unknown__", b""))
 
 
 def held(plan: Plan, field: FieldDescriptor, message: Any) -> Any:
@@ -86,7 +91,7 @@ def equal(one: Message, other: Message) -> bool:
         one, other, depth = waiting.pop()
         if depth > DEEPEST:
             raise EncodeError(faults.TOO_NESTED, path=type(one).__name__)
-        if type(one) is not type(other) or one.__unknown__ != other.__unknown__:
+        if type(one) is not type(other) or unknown_of(one) != unknown_of(other):
             return False
         plan = plan_of(type(one))
         for field in plan.descriptor.fields:
@@ -159,7 +164,9 @@ def make_ready(message: Message) -> None:
             value, place = held(plan, field, inner), f"{path}.{field.name}"
             if field.shape is not Shape.SINGULAR:
                 changes.append((plan.puts[field.name], inner, container(field, value, place)))
-            elif field.message is not None and value is not None:
+            elif value is None:
+                changes.append((plan.puts[field.name], inner, None))  # it may have been deleted
+            elif field.message is not None:
                 if not isinstance(value, field.message):
                     wanted = faults.a(field.message.__name__)
                     raise EncodeTypeError(faults.wrong_type(wanted, value), path=place)

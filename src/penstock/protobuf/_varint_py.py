@@ -4,6 +4,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InvalidType, InvalidValue
+from penstock.protobuf._wire_py import Bytes, Fault, read_varint, varint
 from penstock.protobuf.errors import DecodeError, EncodeError
 from penstock.protobuf.faults import VALUE_TRUNCATED, VARINT_TOO_LONG, out_of_range, wrong_type
 
@@ -19,9 +20,6 @@ __all__ = [
     "zigzag_decode",
     "zigzag_encode",
 ]
-
-Bytes = bytes | bytearray | memoryview
-"""What lends its bytes: also array.array, mmap, numpy arrays and whatever else has a contiguous buffer."""
 
 MOST = 10  # bytes of the longest varint
 MASK = (1 << 64) - 1
@@ -44,7 +42,7 @@ def encode_varint(value: int, /) -> bytes:
 
     Source: https://protobuf.dev/programming-guides/encoding#varints
     """
-    return varint_of(checked_value(value, 0, MASK))
+    return varint(checked_value(value, 0, MASK))
 
 
 def decode_varint(data: Bytes, position: int = 0, /) -> tuple[int, int]:
@@ -67,14 +65,10 @@ def decode_varint(data: Bytes, position: int = 0, /) -> tuple[int, int]:
     """
     octets = octets_of(data)
     start = checked_position(position, len(octets))
-    value = shift = 0
-    for at in range(start, min(start + MOST, len(octets))):
-        octet = octets[at]
-        value |= (octet & 0x7F) << shift
-        if octet < 0x80:
-            return value & MASK, at + 1
-        shift += 7
-    raise no_varint(len(octets), start)
+    try:
+        return read_varint(octets, start, len(octets))
+    except Fault as fault:
+        raise DecodeError(fault.reason, offset=start) from None
 
 
 def zigzag_encode(value: int, /) -> int:
@@ -167,16 +161,6 @@ def decode_varints(data: Bytes, /, *, dtype: "DTypeLike" = "uint64", zigzag: boo
     if zigzag:
         words = words >> 1 ^ -(words & 1)
     return words.view(kind)
-
-
-def varint_of(value: int) -> bytes:
-    """The varint of a value that is known to be in its range."""
-    octets = bytearray()
-    while value >= 0x80:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)
 
 
 def varints_of(words: "NDArray[np.uint64]") -> bytes:

@@ -1,4 +1,4 @@
-"""Tags, varints and the skipping of fields: what the fallback reads without a schema."""
+"""Tags, lengths and varints: what every fallback of this package reads and writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from penstock.protobuf import faults
 from penstock.protobuf.kinds import FIXED_SIZE, INTEGER_RANGE, Kind, WireType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "BITS_64",
     "FROM_BITS",
     "SIZES",
     "STRUCT_CODE",
+    "Bytes",
     "Fault",
     "check_tag",
     "count_varints",
@@ -25,6 +26,9 @@ __all__ = [
     "unpack_varints",
     "varint",
 ]
+
+Bytes = bytes | bytearray | memoryview
+"""What lends its bytes: also array.array, mmap, numpy arrays and whatever else has a contiguous buffer."""
 
 BITS_64: Final = (1 << 64) - 1
 CONTINUED = bytes(range(128, 256))
@@ -60,7 +64,7 @@ class Fault(Exception):
         self.reason, self.offset, self.of_field = reason, offset, of_field
 
 
-def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+def read_varint(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """The number at `position`, without bits above 64, and the position after it."""
     value = shift = 0
     for at in range(position, min(end, position + 10)):
@@ -72,7 +76,7 @@ def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
     raise Fault(faults.VALUE_TRUNCATED if shift < 70 else faults.VARINT_TOO_LONG)
 
 
-def read_tag(data: bytes, position: int, end: int) -> tuple[int, int]:
+def read_tag(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """The tag at `position`, a number and a wire type that exist, and the position after it."""
     tag = shift = 0
     for at in range(position, min(end, position + 5)):
@@ -97,7 +101,7 @@ def check_tag(tag: int) -> None:
         raise Fault(faults.no_such_wire_type(tag & 7))
 
 
-def read_length(data: bytes, position: int, end: int) -> tuple[int, int]:
+def read_length(data: Bytes, position: int, end: int) -> tuple[int, int]:
     """Where the content after the length at `position` starts and stops."""
     if position < end and (length := data[position]) < 128:
         position += 1
@@ -117,20 +121,16 @@ def count_varints(packed: bytes) -> int:
     return len(packed.translate(None, CONTINUED))
 
 
-def unpack_varints(packed: bytes) -> list[int]:
+def unpack_varints(packed: bytes) -> Iterator[int]:
     """The varints that stand back to back here, as `count_varints` has found them."""
-    if packed.isascii():
-        return list(packed)
-    values = []
     value = shift = 0
     for byte in packed:
         if byte < 128:
-            values.append((value | byte << shift) & BITS_64)
+            yield (value | byte << shift) & BITS_64
             value = shift = 0
         else:
             value |= (byte & 127) << shift
             shift += 7
-    return values
 
 
 def varint(value: int) -> bytes:

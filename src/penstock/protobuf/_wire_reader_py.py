@@ -4,17 +4,15 @@ from typing import Self
 
 from penstock.errors import InvalidType, InvalidValue
 from penstock.protobuf import faults
-from penstock.protobuf._varint_py import Bytes, octets_of
+from penstock.protobuf._varint_py import octets_of
+from penstock.protobuf._wire_py import SIZES, Bytes, Fault, read_length, read_tag, read_varint
 from penstock.protobuf.errors import DecodeError
 from penstock.protobuf.kinds import WireType
 
 __all__ = ["WireReader"]
 
 DEEPEST = 1000
-MOST, TAG_MOST = 10, 5  # bytes of the longest varint, and of the longest tag
-LARGEST_TAG = (1 << 32) - 1
-MASK = (1 << 64) - 1
-VARINT, FIXED64, LENGTH_DELIMITED, START_GROUP, END_GROUP, FIXED32 = WIRE_TYPES = tuple(WireType)
+VARINT, _, LENGTH_DELIMITED, START_GROUP, END_GROUP, _ = WIRE_TYPES = tuple(WireType)
 
 
 class WireReader:
@@ -75,21 +73,22 @@ def record_at(data: Bytes, start: int) -> tuple[int, WireType, int | bytes, int]
     Raises:
         DecodeError: it breaks a rule.
     """
-    number, wire_type, at = tag_at(data, start)
-    if wire_type is VARINT:
-        value, at = varint_at(data, at, start)
-        return number, wire_type, value, at
-    if wire_type is START_GROUP or wire_type is END_GROUP:
-        return number, wire_type, 0, at
-    if wire_type is LENGTH_DELIMITED:
-        size, at = varint_at(data, at, start)
-        if size > len(data) - at:
-            raise DecodeError(faults.length_past_end(size, len(data) - at), offset=start)
-        return number, wire_type, bytes(data[at : at + size]), at + size
-    size = 8 if wire_type is FIXED64 else 4
-    if size > len(data) - at:
+    try:
+        tag, at = read_tag(data, start, len(data))
+        number, wire_type = tag >> 3, WIRE_TYPES[tag & 7]
+        if wire_type is VARINT:
+            return number, wire_type, *read_varint(data, at, len(data))
+        if wire_type is START_GROUP or wire_type is END_GROUP:
+            return number, wire_type, 0, at
+        if wire_type is LENGTH_DELIMITED:
+            begin, end = read_length(data, at, len(data))
+            return number, wire_type, bytes(data[begin:end]), end
+    except Fault as fault:
+        raise DecodeError(fault.reason, offset=start) from None
+    end = at + SIZES[wire_type]
+    if end > len(data):
         raise DecodeError(faults.VALUE_TRUNCATED, offset=start)
-    return number, wire_type, int.from_bytes(data[at : at + size], "little"), at + size
+    return number, wire_type, int.from_bytes(data[at:end], "little"), end
 
 
 def group_at(data: Bytes, start: int, number: int, at: int, max_depth: int) -> tuple[bytes, int]:
@@ -125,37 +124,23 @@ def tag_at(data: Bytes, start: int) -> tuple[int, WireType, int]:
     Raises:
         DecodeError: there is none.
     """
-    tag, at = varint_at(data, start, start, TAG_MOST, faults.TAG_TRUNCATED, faults.TAG_TOO_LARGE)
-    if tag > LARGEST_TAG:
-        raise DecodeError(faults.TAG_TOO_LARGE, offset=start)
-    number, kind = tag >> 3, tag & 7
-    if number == 0:
-        raise DecodeError(faults.FIELD_ZERO, offset=start)
-    if kind > FIXED32:
-        raise DecodeError(faults.no_such_wire_type(kind), offset=start)
-    return number, WIRE_TYPES[kind], at
+    try:
+        tag, at = read_tag(data, start, len(data))
+    except Fault as fault:
+        raise DecodeError(fault.reason, offset=start) from None
+    return tag >> 3, WIRE_TYPES[tag & 7], at
 
 
-def varint_at(
-    data: Bytes,
-    at: int,
-    start: int,
-    most: int = MOST,
-    truncated: str = faults.VALUE_TRUNCATED,
-    too_long: str = faults.VARINT_TOO_LONG,
-) -> tuple[int, int]:
-    """The varint of at most so many bytes at `at`, of the record at `start`, and where it ends.
+def varint_at(data: Bytes, at: int, start: int) -> tuple[int, int]:
+    """The varint at `at`, of the record at `start`, and where it ends.
 
     Raises:
         DecodeError: there is none.
     """
-    octets = data[at : at + most]
-    value = 0
-    for place, octet in enumerate(octets):
-        value |= (octet & 0x7F) << 7 * place
-        if octet < 0x80:
-            return value & MASK, at + place + 1
-    raise DecodeError(truncated if len(octets) < most else too_long, offset=start)
+    try:
+        return read_varint(data, at, len(data))
+    except Fault as fault:
+        raise DecodeError(fault.reason, offset=start) from None
 
 
 def checked_depth(max_depth: object) -> int:

@@ -47,6 +47,8 @@ def array_of(kind: Kind, value: Any) -> NDArray[Any]:
     if isinstance(value, str | bytes | bytearray):
         raise EncodeTypeError(faults.wrong_type("an array", value))
     array = of_sequence(kind, value) if isinstance(value, list | tuple) else np.asarray(value)
+    if array.ndim == 0:
+        raise EncodeTypeError(faults.wrong_type("an array", value))
     if array.ndim != 1:
         raise EncodeTypeError(faults.wrong_dimensions(array.ndim))
     if array.size == 0:
@@ -103,7 +105,7 @@ def checked_offsets(offsets: Any, size: int) -> NDArray[np.int64]:
         TypeError: they are no array of integers.
         ValueError: they have another dimension, go down, or lie outside.
     """
-    found = np.asarray(offsets)
+    found = np.array(offsets)  # a copy: what was checked must not change while it is used
     if found.dtype.kind not in "iu":
         raise InvalidType(f"offsets must be integers, got {found.dtype.name}")
     if found.ndim != 1 or not found.size:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform, get_origin, get_type_hints
 
 from penstock.protobuf.descriptors import FieldDescriptor, MessageDescriptor
@@ -34,20 +36,29 @@ class MessageMeta(type):
         package: str = "",
         full_name: str = "",
         message_set: bool = False,
+        **others: Any,
     ) -> MessageMeta:
-        """The class of a class statement; `package` or `full_name` say what the schema calls it."""
-        parent = next((base for base in bases if isinstance(base, MessageMeta)), None)
-        if parent is None:  # the root itself
+        """The class of a class statement; `package` or `full_name` say what the schema calls it.
+
+        `others` go to the `__init_subclass__` of a base.
+        """
+        parents = [base for base in bases if isinstance(base, MessageMeta)]
+        if not parents:  # the root itself
             return super().__new__(meta, name, bases, namespace)
         told = {key: value for key, value in namespace.items() if isinstance(value, Declared)}
-        check_declaration(name, parent, namespace, told)
+        owners = {owner_of(parent) for parent in parents if hasattr(parent, "__describe__")}
+        check_declaration(name, parents[0], namespace, told)
+        if owners:
+            check_derivation(name, owners, told)
         body = {key: value for key, value in namespace.items() if key not in told}
         body["__slots__"] = tuple(told)
         full_name = full_name or (f"{package}.{name}" if package else name)
-        made = super().__new__(meta, name, bases, body)
+        made = super().__new__(meta, name, bases, body, **others)
         if made.__dictoffset__ or made.__weakrefoffset__:
             raise SchemaError(f"{name}: a message has slots only, so its other bases need __slots__ = ()")
-        if told or "__describe__" not in parent.__dict__:
+        if owners:
+            check_visible(made, owners.pop())
+        else:
             made.__describe__ = partial(described, made, full_name, told, message_set=message_set)
             made.__descriptor__ = None
         return made
@@ -142,20 +153,21 @@ def described(
     cls: MessageMeta, full_name: str, told: dict[str, Declared], *, message_set: bool
 ) -> MessageDescriptor:
     """The descriptor of a declared class; its annotations may name classes that came after it."""
-    around = {cls.__name__: cls} | {
-        name: value for name, value in vars(cls).items() if isinstance(value, type)
-    }
-    outer = sys.modules.get(cls.__module__)
+    around = {cls.__name__: cls} | classes_in(cls)
+    outer = module = sys.modules.get(cls.__module__)
     for part in cls.__qualname__.split(".")[:-1]:  # classes around this one, where they can be found
         outer = getattr(outer, part, None)
         if isinstance(outer, type):
-            around |= {name: value for name, value in vars(outer).items() if isinstance(value, type)}
+            around |= classes_in(outer)
+    annotated = SimpleNamespace(__annotations__={name: cls.__annotations__[name] for name in told})
     try:
-        hints = get_type_hints(cls, localns=around, include_extras=True)
+        hints = get_type_hints(annotated, vars(module) if module else {}, around, include_extras=True)
     except NameError as error:
         raise SchemaError(
             f"{cls.__qualname__}: its annotations name {error.name!r}, which {cls.__module__} does not define"
         ) from None
+    except Exception as error:  # an annotation in quotes can be any expression
+        raise SchemaError(f"{cls.__qualname__}: its annotations make no types: {error}") from error
     fields = tuple(resolved(cls.__name__, name, hints[name], each) for name, each in told.items())
     for each in fields:
         if each.message is not None and root_of(each.message) is not root_of(cls):
@@ -164,6 +176,11 @@ def described(
                 f" got {each.message.__name__}"
             )
     return MessageDescriptor(full_name, fields, message_set=message_set)
+
+
+def classes_in(owner: type) -> dict[str, type]:
+    """The classes among its attributes; copied first, as another thread may add one meanwhile."""
+    return {name: value for name, value in vars(owner).copy().items() if isinstance(value, type)}
 
 
 def root_of(cls: type) -> type:
@@ -175,16 +192,13 @@ def check_declaration(
     name: str, parent: MessageMeta, namespace: dict[str, Any], told: dict[str, Declared]
 ) -> None:
     """Refuses what no message can be, at the class statement."""
-    if "__describe__" in parent.__dict__ and told:
-        raise SchemaError(f"{name}: a message adds no fields to another, got {parent.__name__} as its base")
     if "__slots__" in namespace:
         raise SchemaError(f"{name}: a message has a slot for each field and no other, got __slots__")
     annotations = namespace.get("__annotations__", {})
-    own_names = dir(parent)  # without `mro` and the like, which are the metaclass's: a field may have those
     for each in told:
         if each not in annotations:
             raise SchemaError(f"{name}.{each}: a field needs an annotation: `{each}: Int32 = field(1)`")
-        if each in own_names or each.startswith("__"):
+        if each.startswith("__") or (hasattr(parent, each) and not hasattr(type, each)):
             raise SchemaError(
                 f"{name}.{each}: Message has that name itself; write `{each}_: ... = field(N, name={each!r})`"
             )
@@ -193,9 +207,26 @@ def check_declaration(
             raise SchemaError(f"{name}.{each}: what is annotated is a field: `{each}: ... = field(NUMBER)`")
 
 
+def check_derivation(name: str, owners: set[MessageMeta], told: dict[str, Declared]) -> None:
+    """Refuses fields beside those of a base: the slots of one message are those of one class statement."""
+    bases = ", ".join(sorted(each.__name__ for each in owners))
+    if told:
+        raise SchemaError(f"{name}: a message adds no fields to another, got {bases} as its base")
+    if len(owners) > 1:
+        raise SchemaError(f"{name}: a class has the fields of one message, got the bases {bases}")
+
+
+def check_visible(cls: MessageMeta, owner: MessageMeta) -> None:
+    """Refuses attributes that stand before the fields of the message that a class derives from."""
+    for name in owner.__dict__["__slots__"]:
+        found = next(each for each in cls.__mro__ if name in each.__dict__)
+        if found is not owner:
+            raise SchemaError(f"{cls.__name__}.{name}: {found.__name__} hides the field of {owner.__name__}")
+
+
 def is_class_variable(annotation: Any) -> bool:
     if isinstance(annotation, str):
-        return annotation.startswith(("ClassVar", "typing.ClassVar"))
+        return re.match(r"(\w+\.)*ClassVar\b", annotation) is not None
     return annotation is ClassVar or get_origin(annotation) is ClassVar
 
 

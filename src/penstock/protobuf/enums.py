@@ -3,6 +3,8 @@
 from enum import IntEnum
 from typing import ClassVar
 
+from penstock.protobuf.errors import SchemaError
+
 __all__ = ["Enum"]
 
 
@@ -39,6 +41,8 @@ class Enum(IntEnum):
         proto_names: dict[str, str] | None = None,
     ) -> None:
         renamed = proto_names or {}
+        if closed and not cls.__members__:
+            raise SchemaError(f"{cls.__name__}: a closed enum has a member, as its fields read as its first")
         cls.__full_name__ = full_name or (f"{package}.{cls.__name__}" if package else cls.__name__)
         cls.__closed__ = closed
         cls.__proto_names__ = {renamed.get(name, name): int(each) for name, each in cls.__members__.items()}

@@ -114,14 +114,16 @@ def out_of_range(least: int, most: int, value: int) -> str:
     return f"must be {least} to {most}, got {value if bits <= 64 else f'an integer of {bits} bits'}"
 
 
-def no_float(value: int) -> str:
-    """Of an integer above the largest double."""
-    return f"must fit a float, got an integer of {value.bit_length()} bits"
+def no_float(value: Any) -> str:
+    """Of an integer, or what else has no double near it."""
+    shown = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else a(type(value).__name__)
+    return f"must fit a float, got {shown}"
 
 
 def wrong_type(wanted: str, value: Any) -> str:
     """`wanted` with its article, such as `an int`."""
-    return f"must be {wanted}, got {type(value).__name__}"
+    name = type(value).__name__
+    return f"must be {wanted}, got {f'another class called {name}' if wanted == a(name) else name}"
 
 
 def wrong_dimensions(dimensions: int) -> str:

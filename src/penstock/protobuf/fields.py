@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
+from penstock.protobuf import faults
 from penstock.protobuf.descriptors import FieldDescriptor, Presence, Scalar, Shape
 from penstock.protobuf.enums import Enum
 from penstock.protobuf.errors import EncodeError, SchemaError
@@ -167,10 +168,10 @@ def field(
     """
     if not isinstance(number, int) or isinstance(number, bool):
         raise SchemaError(f"a field number must be an integer, got {number!r}")
-    if not 1 <= number <= LAST_NUMBER or 19_000 <= number <= 19_999:
-        raise SchemaError(
-            f"a field number must be 1 to {LAST_NUMBER} and not 19000 to 19999, protobuf's own, got {number}"
-        )
+    if not 1 <= number <= LAST_NUMBER:
+        raise SchemaError(f"a field number {faults.out_of_range(1, LAST_NUMBER, number)}")
+    if 19_000 <= number <= 19_999:
+        raise SchemaError(f"field numbers 19000 to 19999 are protobuf's own, got {number}")
     if required and oneof is not None:
         raise SchemaError(f"a member of a oneof cannot be required, got required=True, oneof={oneof!r}")
     return Declared(
@@ -217,8 +218,16 @@ def resolved(owner: str, name: str, annotation: Any, told: Declared) -> FieldDes
         default=default_of(place, kind, target, shape, presence, told),
         oneof=told.oneof,
         proto_name=proto_name,
-        json_name=told.json_name or camel_case(proto_name),
+        json_name=json_name_of(place, told.json_name, proto_name),
     )
+
+
+def json_name_of(place: str, told: str | None, proto_name: str) -> str:
+    """The name of a field in JSON, which has no way to write lone surrogates."""
+    name = told or camel_case(proto_name)
+    if not name.isascii() and any("\ud800" <= each <= "\udfff" for each in name):
+        raise SchemaError(f"{place}: its name in JSON {faults.lone_surrogates(name)}")
+    return name
 
 
 def without_none(annotation: Any) -> tuple[Any, bool]:
@@ -251,12 +260,13 @@ def kind_of(place: str, annotation: Any) -> tuple[Kind, Any, bool]:
                 return mark.kind, None, True
             if isinstance(mark, Kind):
                 return mark, None, False
-    if annotation in PLAIN:
-        return PLAIN[annotation], None, False
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return Kind.ENUM, annotation, False
-    if isinstance(annotation, type) and hasattr(annotation, "__describe__"):
-        return Kind.MESSAGE, annotation, False
+    if isinstance(annotation, type):
+        if annotation in PLAIN:
+            return PLAIN[annotation], None, False
+        if issubclass(annotation, Enum):
+            return Kind.ENUM, annotation, False
+        if hasattr(annotation, "__describe__"):
+            return Kind.MESSAGE, annotation, False
     if annotation is int:
         raise SchemaError(
             f"{place}: int says too little, write Int32, Int64, UInt32, UInt64, SInt32, Fixed64, ..."
@@ -299,10 +309,12 @@ def default_of(
     if told.default is None:
         return None
     try:
-        check_of(kind, told.utf8)(told.default)
+        checked: Scalar = check_of(kind, told.utf8)(told.default)
     except EncodeError as error:
         raise SchemaError(f"{place}: the default {error.reason}") from None
-    return member_of(place, target, told.default) if kind is Kind.ENUM else told.default
+    if kind is Kind.STRING:
+        return str(told.default)
+    return member_of(place, target, checked) if kind is Kind.ENUM else checked
 
 
 def member_of(place: str, enum: type[Enum], number: Any) -> Scalar:
@@ -326,7 +338,7 @@ def zero(kind: Kind, enum: type[Enum] | None = None) -> Scalar:
 def first_or_zero(enum: type[Enum]) -> int:
     """The member of a closed enum that comes first; of an open one 0, if that has no name."""
     if enum.__closed__:
-        return next(iter(enum))
+        return next(iter(enum))  # it has one, as Enum sees to
     return next((each for each in enum if each == 0), 0)
 
 

@@ -33,11 +33,11 @@ __all__ = [
 
 SCALAR_COST: Final = 48
 """A singular number, bool or enum."""
-ELEMENT_COST: Final = 56
-"""One that is an element of a list."""
+ELEMENT_COST: Final = 80
+"""One in a list: an int above 60 bits takes 48, its place in the list and its record on the tape 16 each."""
 PACKED_COST: Final = 48
 """A record of packed values,"""
-PACKED_ELEMENT_COST: Final = 40
+PACKED_ELEMENT_COST: Final = 56
 """and each of its values."""
 ARRAY_COST: Final = 160
 """A record that goes to an array; each of its values adds the size of the array's items."""

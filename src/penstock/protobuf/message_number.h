@@ -87,21 +87,16 @@ static inline int ps_integer(const ps_plan_field *field, PyObject *value, uint64
 /* What is no float: an int, or what has __float__. */
 static int ps_other_real(const ps_plan_field *field, PyObject *value, double *number)
 {
-    if (PyLong_Check(value)) {
-        *number = PyLong_AsDouble(value);
-        if (*number == -1.0 && PyErr_Occurred()) {
-            if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-                return -1;
-            PyErr_Clear();
-            return ps_refuse(field, value);
-        }
-        return 0;
-    }
     PyNumberMethods *methods = Py_TYPE(value)->tp_as_number;
     if (!PyFloat_Check(value) && (methods == NULL || methods->nb_float == NULL))
         return ps_refuse(field, value);
-    *number = PyFloat_AsDouble(value);
-    return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
+    *number = PyLong_Check(value) ? PyLong_AsDouble(value) : PyFloat_AsDouble(value);
+    if (*number != -1.0 || !PyErr_Occurred())
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+        return -1;
+    PyErr_Clear();
+    return ps_refuse(field, value);
 }
 
 static int ps_other_bool(const ps_plan_field *field, PyObject *value, uint64_t *bits)

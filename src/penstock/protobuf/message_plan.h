@@ -59,6 +59,8 @@ struct ps_plan {
     ps_plan_field *fields; /* ascending by number */
     uint32_t n_fields;
     uint16_t *declared;    /* positions in `fields`, in the order of declaration */
+    uint16_t *slot_fields; /* slot, as they lie in the object -> position in `fields` */
+    PyObject **initials;   /* slot -> `initial` of its field */
     ps_plan_oneof *oneofs;
     uint32_t n_oneofs;
     uint16_t *oneof_fields; /* positions in `fields` */
@@ -183,21 +185,28 @@ static size_t ps_item_size(int kind)
 /* NULL and None both are "not set". */
 static inline bool ps_is_unset(PyObject *value) { return value == NULL || value == Py_None; }
 
-static inline PyObject *ps_initial(const ps_plan_field *field)
+static inline PyObject *ps_empty_container(const ps_plan_field *field)
 {
-    if (field->initial)
-        return Py_NewRef(field->initial);
     if (field->array)
         return ps_hooks.new_array(field->kind, 0);
     return field->shape == PS_MAP ? PyDict_New() : PyList_New(0);
 }
 
+static inline PyObject *ps_initial(const ps_plan_field *field)
+{
+    return field->initial ? Py_NewRef(field->initial) : ps_empty_container(field);
+}
+
 /* Gives every empty slot what it holds in a new message. */
 static inline int ps_fill(ps_message *message, const ps_plan *plan)
 {
+    PyObject **slots = (PyObject **)(message + 1);
     for (uint32_t i = 0; i < plan->n_fields; i++) {
-        PyObject **slot = ps_slot(message, &plan->fields[i]);
-        if (*slot == NULL && (*slot = ps_initial(&plan->fields[i])) == NULL)
+        if (slots[i])
+            continue;
+        PyObject *initial = plan->initials[i];
+        slots[i] = initial ? Py_NewRef(initial) : ps_empty_container(&plan->fields[plan->slot_fields[i]]);
+        if (slots[i] == NULL)
             return -1;
     }
     return 0;

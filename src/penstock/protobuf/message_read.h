@@ -12,6 +12,10 @@
 #include "message_type.h"
 #include "varint.h"
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "fixed-width numbers and arrays are copied as they lie: big-endian machines run the fallback"
+#endif
+
 typedef struct {
     const uint8_t *bytes;
     const ps_tape_record *at; /* the next record */
@@ -340,12 +344,16 @@ static int ps_read_array(ps_reader *reader, ps_message *message, const ps_wire_f
 
 /* ---- messages and maps ---- */
 
-static int ps_read_fields(ps_reader *reader, ps_message *message, const ps_plan *plan);
+/* `seen` of a message without fields yet, and of one that may have some; see ps_read_fields. */
+static const uint64_t ps_none_seen = 0;
+static const uint64_t ps_any_seen = UINT64_MAX;
+
+static int ps_read_fields(ps_reader *reader, ps_message *message, const ps_plan *plan, uint64_t seen);
 
 static PyObject *ps_read_message(ps_reader *reader, const ps_plan *plan)
 {
     ps_message *made = ps_new_message(plan);
-    if (made && (ps_read_fields(reader, made, plan) < 0 || ps_fill(made, plan) < 0))
+    if (made && (ps_read_fields(reader, made, plan, ps_none_seen) < 0 || ps_fill(made, plan) < 0))
         Py_CLEAR(made);
     return (PyObject *)made;
 }
@@ -365,7 +373,7 @@ static int ps_merge_message(ps_reader *reader, const ps_plan_field *field, PyObj
         return -1;
     }
     ps_message *message = (ps_message *)Py_NewRef(*place);
-    int status = ps_read_fields(reader, message, field->child);
+    int status = ps_read_fields(reader, message, field->child, ps_any_seen);
     if (status == 0)
         status = ps_fill(message, field->child);
     Py_DECREF(message);
@@ -433,8 +441,8 @@ static int ps_read_map(ps_reader *reader, ps_message *message, const ps_plan_fie
     return status;
 }
 
-static int ps_read_singular(ps_reader *reader, ps_message *message, const ps_plan *plan,
-                            const ps_plan_field *field, const ps_tape_record *record)
+static inline int ps_read_singular(ps_reader *reader, ps_message *message, const ps_plan *plan,
+                                   const ps_plan_field *field, const ps_tape_record *record, uint64_t *seen)
 {
     PyObject **slot = ps_slot(message, field);
     if (record->op == PS_TAPE_BEGIN) {
@@ -446,13 +454,18 @@ static int ps_read_singular(ps_reader *reader, ps_message *message, const ps_pla
             return -1;
         Py_XSETREF(*slot, value);
     }
-    if (field->oneof != PS_NO_ONEOF)
+    if (field->oneof == PS_NO_ONEOF)
+        return 0;
+    uint64_t bit = field->oneof < 64 ? UINT64_C(1) << field->oneof : 0;
+    if (bit == 0 || *seen & bit)
         ps_clear_siblings(message, plan, field);
+    *seen |= bit;
     return 0;
 }
 
-/* Reads the records up to the END of this message. Slots that none belongs to stay as they are. */
-static int ps_read_fields(ps_reader *reader, ps_message *message, const ps_plan *plan)
+/* Reads the records up to the END of this message. Slots that none belongs to stay as they are. `seen` has a bit
+ * for each of the first 64 oneofs that may have a member set: only then are the others looked at. */
+static int ps_read_fields(ps_reader *reader, ps_message *message, const ps_plan *plan, uint64_t seen)
 {
     for (;;) {
         const ps_tape_record *record = reader->at++;
@@ -466,7 +479,7 @@ static int ps_read_fields(ps_reader *reader, ps_message *message, const ps_plan 
             const ps_plan_field *field = &plan->fields[record->field];
             const ps_wire_field *wire = &plan->wire.fields[record->field];
             if (field->shape == PS_SINGULAR)
-                status = ps_read_singular(reader, message, plan, field, record);
+                status = ps_read_singular(reader, message, plan, field, record, &seen);
             else if (field->shape == PS_MAP)
                 status = ps_read_map(reader, message, field, record);
             else if (field->array)
@@ -508,7 +521,7 @@ static PyObject *ps_read(const ps_plan *plan, ps_message *message, const uint8_t
         ps_reader reader = {.bytes = bytes, .at = tape.records, .keep_unknown = limits->keep_unknown};
         if (message == NULL)
             made = ps_read_message(&reader, plan);
-        else if (ps_read_fields(&reader, message, plan) == 0 && ps_fill(message, plan) == 0)
+        else if (ps_read_fields(&reader, message, plan, ps_any_seen) == 0 && ps_fill(message, plan) == 0)
             made = Py_NewRef(message);
         if (reader.growing && ps_finish_growing(&reader.growing) < 0)
             Py_CLEAR(made);

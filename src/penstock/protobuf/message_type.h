@@ -72,13 +72,8 @@ static void ps_dealloc(PyObject *self)
 static PyObject *ps_construct(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names);
 
 /* Makes a class that has no instances yet one of ours. */
-static int ps_adopt(PyTypeObject *type)
+static void ps_adopt(PyTypeObject *type)
 {
-    if (type->tp_dictoffset || type->tp_weaklistoffset) { /* CPython may keep them before the object */
-        PyErr_Format(PyExc_TypeError, "%s: a message has slots only, so its other bases need __slots__ = ()",
-                     type->tp_name);
-        return -1;
-    }
     type->tp_flags &= ~Py_TPFLAGS_HAVE_GC;
     type->tp_traverse = NULL;
     type->tp_clear = NULL;
@@ -87,7 +82,6 @@ static int ps_adopt(PyTypeObject *type)
     type->tp_free = PyObject_Free;
     type->tp_vectorcall = ps_construct;
     PyType_Modified(type);
-    return 0;
 }
 
 /* Order.__new__(Order): all slots empty, which is as good as not set. */
@@ -120,7 +114,8 @@ static int ps_set_attribute(PyObject *self, PyObject *name, PyObject *value)
     if (plan == NULL)
         return -1;
     for (uint32_t i = 0; i < plan->n_fields; i++)
-        if (plan->fields[i].name == name) {
+        if (plan->fields[i].name == name ||
+            (!PyUnicode_CheckExact(name) && PyUnicode_Compare(plan->fields[i].name, name) == 0)) {
             if (plan->fields[i].oneof != PS_NO_ONEOF)
                 ps_clear_siblings((ps_message *)self, plan, &plan->fields[i]);
             return 0;
@@ -128,13 +123,21 @@ static int ps_set_attribute(PyObject *self, PyObject *name, PyObject *value)
     return 0;
 }
 
-/* Called for classes with oneofs before their first instance is made. */
-static void ps_watch_oneofs(PyTypeObject *type)
+/* Called for classes with oneofs before their first instance is made. False for one that overrides __setattr__ in
+ * Python: that ends at object.__setattr__, which refuses where a class on the way sets in C, so none does then. */
+static bool ps_watch_oneofs(PyTypeObject *type)
 {
-    if (type->tp_setattro == PyObject_GenericSetAttr) {
+    if (type->tp_setattro == PyObject_GenericSetAttr || type->tp_setattro == ps_set_attribute) {
         type->tp_setattro = ps_set_attribute;
         PyType_Modified(type);
+        return true;
     }
+    for (PyTypeObject *base = type->tp_base; base; base = base->tp_base)
+        if (base->tp_setattro == ps_set_attribute) {
+            base->tp_setattro = PyObject_GenericSetAttr;
+            PyType_Modified(base);
+        }
+    return false;
 }
 
 /* ---- construction ---- */
@@ -165,9 +168,15 @@ static PyObject *ps_argument(const ps_plan_field *field, PyObject *value)
     return PySequence_List(value);
 }
 
-/* Whether another member of its oneof is set. */
-static bool ps_has_sibling(ps_message *message, const ps_plan *plan, const ps_plan_field *field)
+/* Whether another member of its oneof is set. `seen` has a bit for each of the first 64 oneofs of which a member
+ * was set already, so that the others need not be looked at for the first one. */
+static bool ps_has_sibling(ps_message *message, const ps_plan *plan, const ps_plan_field *field, uint64_t *seen)
 {
+    uint64_t bit = field->oneof < 64 ? UINT64_C(1) << field->oneof : 0;
+    if (bit && !(*seen & bit)) {
+        *seen |= bit;
+        return false;
+    }
     const ps_plan_oneof *oneof = &plan->oneofs[field->oneof];
     for (uint32_t i = 0; i < oneof->n; i++) {
         const ps_plan_field *other = &plan->fields[plan->oneof_fields[oneof->first + i]];
@@ -190,6 +199,7 @@ static int ps_set_arguments(ps_message *message, const ps_plan *plan, PyObject *
                             PyObject *const *values)
 {
     uint32_t expected = 0;
+    uint64_t seen = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         int32_t at = ps_find_argument(plan, PyTuple_GET_ITEM(names, i), &expected);
         if (at < 0)
@@ -197,7 +207,7 @@ static int ps_set_arguments(ps_message *message, const ps_plan *plan, PyObject *
         if (values[i] == Py_None)
             continue;
         const ps_plan_field *field = &plan->fields[at];
-        if (field->oneof != PS_NO_ONEOF && ps_has_sibling(message, plan, field))
+        if (field->oneof != PS_NO_ONEOF && ps_has_sibling(message, plan, field, &seen))
             return ps_hooks.refuse_arguments(Py_TYPE(message), 0, names, values);
         PyObject *value = ps_argument(field, values[i]);
         if (value == NULL)

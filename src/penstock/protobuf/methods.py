@@ -146,7 +146,8 @@ class MessageMethods:
 
         Args:
             text: at most 64 MiB, with 4,194,304 commas and opening brackets; messages and maps nested at most
-                100 levels deep, that take at most 256 MiB by the estimate of DecodeOptions. Bytes are UTF-8.
+                100 levels deep, that take, with their lists, at most 256 MiB as DecodeOptions reckons.
+                Bytes are UTF-8.
             ignore_unknown: whether fields and enum names that the schema lacks are passed over.
             types: the classes that an Any may hold, as for `to_json`.
 
@@ -161,32 +162,35 @@ class MessageMethods:
         )
 
     def __repr__(self) -> str:
-        return shown(self, 0)
+        return shown(self)
+
+    def __copy__(self) -> Self:
+        return self.copy()  # type: ignore[attr-defined, no-any-return]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copy()  # type: ignore[attr-defined, no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), self.to_bytes())  # type: ignore[attr-defined]
+        return unpickled, (type(self), self.__getstate__())
 
 
 MOST_SHOWN = 40  # messages, lists and dicts within each other; what is deeper is three dots
 UNLIMITED = DecodeOptions(**MOST, partial=True)  # type: ignore[arg-type]
 
 
-def shown(value: Any, depth: int) -> str:
-    """As it could be written in Python, its set fields only."""
-    deeper = depth + 1
+def shown(value: Any, around: tuple[Any, ...] = ()) -> str:
+    """As it could be written in Python, its set fields only; three dots where it holds what it is in."""
     if not isinstance(value, MessageMethods | list | dict):
         return repr(value)
-    if depth > MOST_SHOWN:
+    if len(around) > MOST_SHOWN or any(each is value for each in around):
         return "..."
+    inner = (*around, value)
     if isinstance(value, list):
-        return f"[{', '.join(shown(each, deeper) for each in value)}]"
+        return f"[{', '.join(shown(each, inner) for each in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {shown(each, deeper)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{key!r}: {shown(each, inner)}' for key, each in value.items())}}}"
     fields = [each for each in describe(value).fields if value.is_set(each.name)]
-    inside = ", ".join(f"{each.name}={shown(raw(value, each), deeper)}" for each in fields)
+    inside = ", ".join(f"{each.name}={shown(raw(value, each), inner)}" for each in fields)
     return f"{type(value).__name__}({inside})"
 
 

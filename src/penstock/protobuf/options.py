@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.errors import InvalidType, InvalidValue
+from penstock.protobuf import faults
 
 __all__ = ["DEFAULT_OPTIONS", "DecodeOptions"]
 
@@ -52,7 +53,7 @@ class DecodeOptions:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise InvalidType(f"{name} must be an integer, got {type(value).__name__}")
             if not least <= value <= most:
-                raise InvalidValue(f"{name} must be {least} to {most}, got {value}")
+                raise InvalidValue(f"{name} {faults.out_of_range(least, most, value)}")
         if self.unknown not in ("keep", "drop", "error"):
             raise InvalidValue(f"unknown must be keep, drop or error, got {self.unknown!r}")
         if not isinstance(self.partial, bool):

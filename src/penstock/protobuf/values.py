@@ -61,7 +61,7 @@ def text_check(errors: str) -> Callable[[Any], bytes]:
 def checked_bytes(value: Any) -> bytes:
     if not isinstance(value, bytes | bytearray | memoryview):
         raise EncodeTypeError(faults.wrong_type("bytes", value))
-    return bytes(value)
+    return value if type(value) is bytes else memoryview(value).tobytes()
 
 
 def checked_bool(value: Any) -> bool:
@@ -73,14 +73,12 @@ def checked_bool(value: Any) -> bool:
 def checked_float(value: Any) -> float:
     if type(value) is float:
         return value
-    if isinstance(value, int):
-        try:
-            return float(value)
-        except OverflowError:
-            raise EncodeError(faults.no_float(value)) from None
     if not hasattr(type(value), "__float__"):
         raise EncodeTypeError(faults.wrong_type("a float", value))
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise EncodeError(faults.no_float(value)) from None
 
 
 def elements(value: Any) -> Sequence[Any]:
