@@ -16,9 +16,9 @@ from libc.stdint cimport SIZE_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from sys import intern
 
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidType
 from penstock.protobuf import faults
-from penstock.protobuf._message_py import buffers, checked_options, whole
+from penstock.protobuf._message_py import buffers, check_oneofs, checked_options, no_such_field, whole
 from penstock.protobuf._plan_py import OneofField, link_oneofs
 from penstock.protobuf._trees_py import container
 from penstock.protobuf._varint_py import octets_of
@@ -308,28 +308,15 @@ cdef int refuse_arguments(
     cls = <object>type
     if n:
         raise InvalidType(f"Message.__init__() takes 1 positional argument but {n + 1} were given")
-    cdef list given = []
+    cdef dict given = {}
     cdef Py_ssize_t i
     descriptor = describe(cls)
     for i, name in enumerate(<tuple>names):
         if name not in descriptor.by_name:
             raise no_such_field(cls, descriptor, name)
-        if <object>values[i] is not None:
-            given.append(name)
-    for oneof, members in descriptor.oneofs.items():
-        if sum(each.name in given for each in members) > 1:
-            raise two_of_oneof(cls, oneof, members)
+        given[name] = <object>values[i]
+    check_oneofs(cls, descriptor, given)
     raise InvalidType(f"{cls.__name__} cannot be made of {', '.join(<tuple>names)}")
-
-
-cdef object no_such_field(cls, descriptor, name):
-    known = ", ".join(descriptor.by_name) or "none"
-    return InvalidType(f"{cls.__name__} has no field {name!r}, only {known}")
-
-
-cdef object two_of_oneof(cls, oneof, members):
-    names = ", ".join([each.name for each in members])
-    return InvalidValue(f"{cls.__name__}: only one of {names} can be set, they are the oneof {oneof}")
 
 
 cdef int refuse_value(const ps_plan_field *field, PyObject *value) except -1:

@@ -15,7 +15,7 @@ from penstock.protobuf._trees_py import copied, equal, make_ready, unknown_of
 from penstock.protobuf._varint_py import octets_of
 from penstock.protobuf._wire_py import Bytes
 from penstock.protobuf.declaration import MessageMeta
-from penstock.protobuf.descriptors import FieldDescriptor, Shape
+from penstock.protobuf.descriptors import FieldDescriptor, MessageDescriptor, Shape
 from penstock.protobuf.errors import DecodeError, EncodeTypeError
 from penstock.protobuf.methods import UNLIMITED, MessageMethods
 from penstock.protobuf.options import DEFAULT_OPTIONS, DecodeOptions
@@ -63,11 +63,11 @@ class Message(MessageMethods, metaclass=MessageMeta):
         plan.clear(self)
         for name, value in fields.items():
             if name not in plan.puts:
-                raise no_such_field(plan, name)
+                raise no_such_field(plan.cls, plan.descriptor, name)
             if value is not None:
                 plan.puts[name](self, given(plan.descriptor.by_name[name], value))
         if plan.descriptor.oneofs:
-            check_oneofs(plan, fields)
+            check_oneofs(plan.cls, plan.descriptor, fields)
 
     @property
     def unknown_fields(self) -> bytes:
@@ -220,9 +220,9 @@ def writers_of(cls: type[Message]) -> tuple[Writer, ...]:
     return plan_of(cls).writers
 
 
-def no_such_field(plan: Plan, name: str) -> InvalidType:
-    known = ", ".join(plan.puts) or "none"
-    return InvalidType(f"{plan.cls.__name__} has no field {name!r}, only {known}")
+def no_such_field(cls: type, descriptor: MessageDescriptor, name: str) -> InvalidType:
+    known = ", ".join(descriptor.by_name) or "none"
+    return InvalidType(f"{cls.__name__} has no field {name!r}, only {known}")
 
 
 def given(field: FieldDescriptor, value: Any) -> Any:
@@ -232,14 +232,12 @@ def given(field: FieldDescriptor, value: Any) -> Any:
     return list(value) if isinstance(value, Iterable) else value
 
 
-def check_oneofs(plan: Plan, fields: dict[str, Any]) -> None:
+def check_oneofs(cls: type, descriptor: MessageDescriptor, fields: dict[str, Any]) -> None:
     """Refuses two members of one oneof."""
-    for oneof, members in plan.descriptor.oneofs.items():
+    for oneof, members in descriptor.oneofs.items():
         if sum(fields.get(each.name) is not None for each in members) > 1:
             names = ", ".join(each.name for each in members)
-            raise InvalidValue(
-                f"{plan.cls.__name__}: only one of {names} can be set, they are the oneof {oneof}"
-            )
+            raise InvalidValue(f"{cls.__name__}: only one of {names} can be set, they are the oneof {oneof}")
 
 
 def decoded(plan: Plan, data: Bytes, options: DecodeOptions, label: str) -> Message:
