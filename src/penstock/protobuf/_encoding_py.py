@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     """Checks what a slot holds and adds it, tag and value."""
     WritersOf = Callable[[type[Message]], tuple["Writer", ...]]
 
-__all__ = ["Writer", "WritersOf", "encode", "writer_of"]
+__all__ = ["Writer", "encode", "writer_of"]
 
 DEEPEST = 1000
 

@@ -17,7 +17,6 @@ __all__ = [
     "SIZES",
     "STRUCT_CODE",
     "Bytes",
-    "Fault",
     "check_tag",
     "count_varints",
     "read_length",

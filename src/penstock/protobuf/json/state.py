@@ -12,7 +12,7 @@ from penstock.protobuf import faults
 if TYPE_CHECKING:
     from penstock.protobuf.json.types import Types
 
-__all__ = ["MAX_DEPTH", "Imprecise", "Reading", "Refused", "Writing", "shown", "step"]
+__all__ = ["MAX_DEPTH", "Reading", "Writing", "shown", "step"]
 
 MAX_DEPTH: Final = 100
 """Messages and entries of maps within each other, the outermost being level 1: as many as bytes may have."""
