@@ -72,7 +72,6 @@ typedef struct {
     uint8_t kind;  /* ps_kind; PS_MAP: PS_KIND_MESSAGE, of its entries */
     uint8_t shape; /* ps_shape */
     uint8_t flags;
-    uint16_t index;               /* the caller's: nothing here reads it */
     const ps_wire_message *child; /* MESSAGE, GROUP and maps: their fields; a map's entry has 1 and 2 */
     const int32_t *values;        /* closed enums: the numbers with a name, ascending; else NULL */
     uint32_t n_values;

@@ -15,7 +15,6 @@ cdef extern from "wire_tape.h" nogil:
         uint8_t kind
         uint8_t shape
         uint8_t flags
-        uint16_t index
         const ps_wire_message *child
         const int32_t *values
         uint32_t n_values

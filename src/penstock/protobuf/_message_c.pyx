@@ -156,7 +156,6 @@ cdef int fill_wire_field(
     cdef ps_wire_field *to = <ps_wire_field *>&wire.fields[at]
     cdef ps_wire_field *part
     to.number = field.number
-    to.index = at
     to.shape = plan.shape
     if to.number < wire.n_dense:
         (<uint16_t *>wire.dense)[to.number] = at + 1
@@ -168,7 +167,7 @@ cdef int fill_wire_field(
         fill_wire(&self.plan, entry, 2, entry_cost(field, inner), 2)
         for i in range(2):
             part = <ps_wire_field *>&entry.fields[i]
-            part.number = part.index = (<uint16_t *>entry.dense)[i + 1] = i + 1
+            part.number = (<uint16_t *>entry.dense)[i + 1] = i + 1
             fill_wire_value(self, part, &plan.entry[i], field)
         to.kind, to.child, to.values, to.n_values = PS_KIND_MESSAGE, entry, NULL, 0
     return 0
