@@ -32,14 +32,15 @@ DIRECTIVES = {
 }
 
 
-def kernels(file: Path) -> set[Path]:
+def kernels(file: Path, found: set[Path] | None = None) -> set[Path]:
     """The kernels that `file` uses: csrc/NAME.c of every NAME.h that it includes, and what those use."""
-    found: set[Path] = set()
+    found = set() if found is None else found  # files; parts of one kernel may use each other
     included = re.findall(r'^(?:#include|cdef extern from) "(\w+)\.h"', file.read_text(), flags=re.MULTILINE)
     for part in (KERNELS / f"{name}{suffix}" for name in included for suffix in (".h", ".c")):
-        if part.exists() and part.stem != file.stem:
-            found |= kernels(part) | ({part} if part.suffix == ".c" else set())
-    return found
+        if part.exists() and part not in found:
+            found.add(part)
+            kernels(part, found)
+    return {part for part in found if part.suffix == ".c"}
 
 
 def extension(pyx: Path) -> Extension:
