@@ -39,16 +39,20 @@ def parameters(function):
     return [(each.name, each.kind, each.default) for each in found if each.name != "self"]
 
 
-def constructor(module):
+def constructor(module, name):
     """A function with the arguments of the compiled __init__, which only its source can tell."""
     compiled, plain = twin_modules(module)
     source = Path(compiled.__file__).parent / f"{compiled.__name__.rpartition('.')[2]}.pyx"
-    declared = re.search(
-        rf"^cdef class _?{HOT_PATHS[module]}\b.*?^    def __init__\((.*?)\):",
+    found = re.search(
+        rf"^cdef class _?{name}\b(?:\((\w+)\))?(.*?)(?=^cdef class |\Z)",
         source.read_text(),
         flags=re.DOTALL | re.MULTILINE,
-    ).group(1)
-    untyped = re.sub(r"\w+ +(?=\w+ *(?:[,=]|$))", "", declared)
+    )
+    base, body = found.groups()
+    declared = re.search(r"^    def __init__\((.*?)\):", body, flags=re.DOTALL | re.MULTILINE)
+    if declared is None:
+        return constructor(module, base) if base else object.__init__
+    untyped = re.sub(r"\w+ +(?=\w+ *(?:[,=]|$))", "", declared.group(1).replace(" not None", ""))
     namespace = dict(vars(plain))
     exec(f"def __init__({untyped}): ...", namespace)
     return namespace["__init__"]
@@ -70,10 +74,17 @@ def functions():
                 yield module, name
 
 
+def classes():
+    """All classes that both twins offer: module and name."""
+    for module in sorted(HOT_PATHS):
+        compiled, plain = twin_modules(module)
+        for name in compiled.__all__:
+            if inspect.isclass(getattr(plain, name)):
+                yield module, name
+
+
 every_hot_path = pytest.mark.parametrize("module", sorted(HOT_PATHS))
-every_class = pytest.mark.parametrize(
-    "module", [module for module in sorted(HOT_PATHS) if inspect.isclass(load(module, "py"))]
-)
+every_class = pytest.mark.parametrize(("module", "name"), list(classes()))
 
 
 def test_list_of_hot_paths_is_what_the_source_holds():
@@ -93,35 +104,36 @@ def test_public_module_offers_what_its_twins_offer(module):
 
 
 @every_class
-def test_twins_have_the_same_members(module):
-    compiled, plain = load(module, "c"), load(module, "py")
+def test_twins_have_the_same_members(module, name):
+    compiled, plain = (getattr(twin, name) for twin in twin_modules(module))
     assert public_members(compiled).keys() == public_members(plain).keys()
     assert special_methods(compiled) == special_methods(plain)
-    for name, member in public_members(plain).items():
-        twin = getattr(compiled, name)
-        assert callable(twin) == callable(member), name
-        assert inspect.isdatadescriptor(twin) == inspect.isdatadescriptor(member), name
+    for member_name, member in public_members(plain).items():
+        twin = getattr(compiled, member_name)
+        assert callable(twin) == callable(member), member_name
+        assert inspect.isdatadescriptor(twin) == inspect.isdatadescriptor(member), member_name
         if not callable(member) and not inspect.isdatadescriptor(member):
-            assert twin == member, name  # a constant
+            assert twin == member, member_name  # a constant
 
 
 @every_class
-def test_twins_take_the_same_arguments(module):
-    compiled, plain = load(module, "c"), load(module, "py")
-    assert parameters(constructor(module)) == parameters(plain.__init__)
+def test_twins_take_the_same_arguments(module, name):
+    compiled, plain = (getattr(twin, name) for twin in twin_modules(module))
+    assert parameters(constructor(module, name)) == parameters(plain.__init__)
     assert parameters(compiled) == parameters(plain), "the first line of the compiled class's docstring"
-    for name, member in public_members(plain).items():
+    for member_name, member in public_members(plain).items():
         if callable(member):
-            assert parameters(getattr(compiled, name)) == parameters(member), name
+            assert parameters(getattr(compiled, member_name)) == parameters(member), member_name
 
 
 @every_class
-def test_twins_have_the_same_docstrings(module):
-    compiled, plain = load(module, "c"), load(module, "py")
+def test_twins_have_the_same_docstrings(module, name):
+    compiled, plain = (getattr(twin, name) for twin in twin_modules(module))
+    assert inspect.getdoc(compiled)
     assert inspect.getdoc(compiled) == inspect.getdoc(plain)
-    for name, member in public_members(plain).items():
-        assert inspect.getdoc(member), name
-        assert inspect.getdoc(getattr(compiled, name)) == inspect.getdoc(member), name
+    for member_name, member in public_members(plain).items():
+        assert inspect.getdoc(member), member_name
+        assert inspect.getdoc(getattr(compiled, member_name)) == inspect.getdoc(member), member_name
 
 
 @pytest.mark.parametrize(("module", "name"), list(functions()))

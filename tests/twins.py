@@ -8,6 +8,7 @@ import pytest
 
 HOT_PATHS = {
     "penstock.balancing.weighted_round_robin": "WeightedRoundRobin",
+    "penstock.btree.btree": "BTree",
     "penstock.cache.cache": "Cache",
     "penstock.cache.cached_function": "CachedFunction",
     "penstock.hashring.anchor_buckets": "AnchorBuckets",
