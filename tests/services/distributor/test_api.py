@@ -224,6 +224,53 @@ async def test_dead_letters_are_listed_newest_first_and_paged(start):
         assert paged == everything
 
 
+async def test_dead_letters_are_listed_by_the_time_they_failed(service):
+    distributor = service.distributor
+    packets = [{"id": f"p{n}", "messages": [{"message": "x"}]} for n in range(4)]
+    service.books.fails = lambda id_, retry_count: True
+    second = 1_737_837_045_000  # 2025-01-25T20:30:45Z
+    times = iter([second + 2000, second, second + 999, second + 1000])
+    distributor._wall = lambda: next(times) * 1_000_000
+    distributor.config = msgspec.structs.replace(distributor.config, max_attempts=1)
+    for packet in packets:
+        await service.logs([packet], 202)
+        await service.nothing_left()
+
+    async def ids(query):
+        listed = (await service.get(f"/api/v1/dead-letter?{query}")).json
+        return [letter["packet"]["id"] for letter in listed]
+
+    assert await ids("") == ["p0", "p3", "p2", "p1"]
+    assert await ids("since=2025-01-25T20:30:46Z") == ["p0", "p3"]
+    assert await ids(f"since={second + 999}&until={second + 2000}") == ["p3", "p2"]
+    assert await ids("until=2025-01-25T21:30:46%2B01:00") == ["p2", "p1"]
+    assert await ids("until=2025-01-25T21:30:46+01:00") == ["p2", "p1"]
+    assert await ids("until=2025-01-25t20:30:45.999z&limit=1") == ["p1"]
+    assert await ids("since=2025-01-25T20:30:45.0015Z") == ["p0", "p3", "p2"]
+    assert len(await ids("since=0001-01-01T00:00:00%2B23:59&until=9999-12-31T23:59:59-23:59")) == 4
+    assert await ids("since=0&until=0") == []
+    assert await ids("since=1969-12-31T23:59:59Z&until=1960-01-01T00:00:00Z") == []
+    listed = (await service.get("/api/v1/dead-letter")).json
+    assert await ids(f"before={listed[1]['seq']}") == ["p2", "p1"]
+    assert await ids(f"before={listed[1]['seq']}&since={second + 1}") == ["p2"]
+    assert await ids(f"before={listed[1]['seq']}&until={second + 999}") == ["p1"]
+    assert await ids("before=4000000") == [], "no such letter"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["", "x", "yesterday", "-1", "1e3", "1234567890123456", "١٢٣", "2025-01-25", "2025-01-25T20:30:45",
+     "2025-02-30T00:00:00Z", "2025-01-25T20:30:60Z", "20250125T203045Z", "2025-01-25T20:30:45Z%00",
+     "0000-01-01T00:00:00Z", "9" * 5000]
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["since", "until"])
+async def test_time_that_is_none_is_refused(service, name, moment):
+    answer = await service.get(f"/api/v1/dead-letter?{name}={moment}", 400)
+    detail = answer.json["detail"]
+    assert detail.startswith(f"{name} must be a time as in RFC 3339, such as 2025-01-25T20:30:45Z, or unix")
+    assert len(detail) < 200
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "before=0", "before=1e3", "limit=١",
               "before=9999999999999999999999"]
@@ -234,7 +281,7 @@ async def test_bad_query_of_dead_letters_is_refused_with_the_range(service, quer
 
 
 async def test_spool_that_cannot_be_read_is_a_503(service, monkeypatch):
-    def broken(limit, before):
+    def broken(seqs):
         raise SpoolError("the spool cannot be read: disk I/O error")
 
     monkeypatch.setattr(service.distributor._spool, "dead_letters", broken)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.services.distributor import spool as spool_module
+from penstock.services.distributor.dead_letters import Failed
 from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
 
 
@@ -88,7 +89,8 @@ def test_every_row_of_a_change_is_stored_whatever_their_number(spool, count):
         )
     )
     assert spool.pending() == []
-    assert len(spool.dead_letters(10_000)) == count - half
+    assert spool.failed() == [(5, p.seq) for p in new[half:]]
+    assert len(spool.dead_letters([p.seq for p in new])) == count - half
     assert spool.last_seq() == (count if count else 0), "numbers of dead letters are not used again"
 
 
@@ -99,7 +101,7 @@ def test_odd_texts_are_stored_as_they_are(spool):
     assert spool.bodies([1]) == {1: b"\x00\xff"}
     assert spool.client_ids(0, 10)[0][0] == odd
     spool.commit(Change(dead=[DeadLetter(packet(2), odd.replace("\0", ""), 1)]))
-    assert spool.dead_letters(1)[0][3] == odd.replace("\0", "")
+    assert spool.dead_letters([2])[0][3] == odd.replace("\0", "")
 
 
 def test_counter_of_zero_leaves_no_row(spool):
@@ -120,16 +122,24 @@ def test_newest_client_ids_come_back_oldest_first_and_old_ones_can_be_forgotten(
 # Dead letters
 
 
-def test_dead_letters_are_paged_from_the_newest_to_the_oldest(spool):
+def test_dead_letters_come_in_the_order_asked_for(spool):
     new = packets(range(1, 26))
     spool.commit(Change(accepted=new))
     spool.commit(Change(dead=[DeadLetter(p, f"error {p.seq}", 1000 + p.seq) for p in new]))
-    seen, before = [], None
-    while page := spool.dead_letters(10, before):
-        seen.append([seq for seq, *_ in page])
-        before = page[-1][0]
-    assert seen == [list(range(25, 15, -1)), list(range(15, 5, -1)), list(range(5, 0, -1))]
-    assert spool.dead_letters(1)[0] == (25, b'{"id":"p25"}', 1, "error 25", 1025)
+    assert [seq for seq, *_ in spool.dead_letters([7, 25, 1, 3])] == [7, 25, 1, 3]
+    assert spool.dead_letters([25]) == [(25, b'{"id":"p25"}', 1, "error 25", 1025)]
+    assert spool.dead_letters([99, 2, -5])[0][0] == 2, "what is gone is left out"
+    assert spool.dead_letters([]) == []
+
+
+def test_dead_letters_know_when_they_failed(spool):
+    new = packets(range(1, 6))
+    spool.commit(Change(accepted=new))
+    spool.commit(
+        Change(dead=[DeadLetter(p, "crashed", at) for p, at in zip(new, (30, 10, 20, 10, 20), strict=True)])
+    )
+    assert spool.failed() == [(10, 2), (10, 4), (20, 3), (20, 5), (30, 1)]
+    assert [spool.failed_at_ms(seq) for seq in (1, 2, 6)] == [30, 10, None]
 
 
 def test_dead_letters_know_how_often_they_failed(spool):
@@ -138,7 +148,7 @@ def test_dead_letters_know_how_often_they_failed(spool):
     spool.commit(Change(retried=[Retry(p, "a1", 1)]))
     spool.commit(Change(retried=[Retry(p, "a1", 2)]))
     spool.commit(Change(dead=[DeadLetter(p, "crashed", 3)]))
-    assert spool.dead_letters(1)[0][2] == 3
+    assert spool.dead_letters([1])[0][2] == 3
 
 
 def test_page_of_dead_letters_is_bounded_in_bytes(spool, monkeypatch):
@@ -146,18 +156,18 @@ def test_page_of_dead_letters_is_bounded_in_bytes(spool, monkeypatch):
     new = [packet(seq, body=b"x" * 1000) for seq in range(1, 11)]
     spool.commit(Change(accepted=new))
     spool.commit(Change(dead=[DeadLetter(p, "crashed", 1) for p in new]))
-    assert [seq for seq, *_ in spool.dead_letters(10)] == [10, 9, 8]
-    assert [seq for seq, *_ in spool.dead_letters(10, 8)] == [7, 6, 5]
+    assert [seq for seq, *_ in spool.dead_letters(list(range(10, 0, -1)))] == [10, 9, 8]
+    assert [seq for seq, *_ in spool.dead_letters([99, 7, 6, 5, 4])] == [7, 6, 5]
     monkeypatch.setattr(spool_module, "MAX_READ_BYTES", 1)
-    assert [seq for seq, *_ in spool.dead_letters(10)] == [10], "never none, or paging would not end"
+    assert [seq for seq, *_ in spool.dead_letters([10, 9])] == [10], "never none, or paging would not end"
 
 
-def test_purging_removes_the_oldest_dead_letters(spool):
+def test_purging_removes_the_dead_letters_named(spool):
     new = packets(range(1, 11))
     spool.commit(Change(accepted=new))
     spool.commit(Change(dead=[DeadLetter(p, "crashed", 1) for p in new]))
-    spool.commit(Change(purged=3))
-    assert [seq for seq, *_ in spool.dead_letters(100)] == list(range(10, 3, -1))
+    spool.commit(Change(purged=[Failed(1, 2), Failed(1, 9), Failed(1, 5)]))
+    assert [seq for _, seq in spool.failed()] == [1, 3, 4, 6, 7, 8, 10]
 
 
 # All or nothing
@@ -302,7 +312,7 @@ def test_any_sequence_of_changes_agrees_with_a_dictionary(tmp_path_factory, step
     spool = Spool(folder, "os")
     try:
         for accepted, fates, purged, fails, reopens in steps:
-            change, after = Change(purged=purged), dict(pending)
+            change, after = Change(), dict(pending)
             chosen = {}
             for number, fate in fates:
                 if pending:
@@ -327,8 +337,9 @@ def test_any_sequence_of_changes_agrees_with_a_dictionary(tmp_path_factory, step
             numbers = [seq + 1 + i for i in range(accepted)]
             change.accepted = packets(numbers)
             after |= dict.fromkeys(numbers, ("a1", 0, 0))
-            # the newly dead are there before the oldest are purged
+            # the newly dead are there before any are purged
             together = dead | newly_dead
+            change.purged = [Failed(n, n) for n in sorted(together)[:purged]]
             dead_after = {n: together[n] for n in sorted(together)[purged:]}
             change.counters = Counter(n=accepted)
             if fails:
@@ -343,7 +354,9 @@ def test_any_sequence_of_changes_agrees_with_a_dictionary(tmp_path_factory, step
                 spool.close()
                 spool = Spool(folder, "os")
             assert {p.seq: (p.analyzer, p.failures, p.due_ms) for p in spool.pending()} == pending
-            assert {number: failures for number, _, failures, *_ in spool.dead_letters(1000)} == dead
+            assert spool.failed() == [(n, n) for n in sorted(dead)]
+            letters = spool.dead_letters(sorted(dead))
+            assert {number: failures for number, _, failures, *_ in letters} == dead
             assert spool.counters() == +counters
     finally:
         spool.close()

@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from penstock.services.distributor import state
 from penstock.services.distributor.admission import NotStored, TooFast
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.packets import UnreadableRequest
@@ -246,6 +247,71 @@ async def test_oldest_dead_letters_are_purged_and_counted_beyond_the_bound(tmp_p
         assert [msgspec.json.decode(body)["id"] for _, body, *_ in letters] == ["p-4", "p-3", "p-2"]
         assert figures_of(distributor)["purged"] == 2
         assert books(distributor)["conservation_error"] == 0
+
+
+async def dead_ids(distributor, *query):
+    letters = await distributor.dead_letters(100, *query)
+    return [msgspec.json.decode(body)["id"] for _, body, *_ in letters]
+
+
+async def fail_in_turn(distributor, analyzers, times, seconds):
+    """One packet after the other becomes a dead letter, the wall clock moved before each."""
+    for number, moved in enumerate(seconds):
+        times.wall.advance(moved)
+        analyzers.failing[f"p{number}-0"] = "crashed"
+        await distributor.accept(body_of(1, prefix=f"p{number}"))
+        await settled(distributor)
+
+
+async def test_dead_letters_are_in_the_order_of_failing_over_a_restart_too(tmp_path, analyzers, times):
+    settings = {"max_attempts": 1, "max_dead_letters": 3}
+    async with running(tmp_path, analyzers, times, **settings) as distributor:
+        await fail_in_turn(distributor, analyzers, times, [10, -4, 0, 1, -7])  # at 10, 6, 6, 7 and 0 seconds
+        assert await dead_ids(distributor) == ["p0-0", "p3-0", "p2-0", "p1-0", "p4-0"]
+        whole = await distributor.dead_letters(100)
+    async with running(tmp_path, analyzers, times, **settings) as distributor:
+        assert await distributor.dead_letters(100) == whole
+        await distributor.clean_up()
+        assert await dead_ids(distributor) == ["p0-0", "p3-0", "p2-0"], "those that failed first are purged"
+    async with running(tmp_path, analyzers, times, **settings) as distributor:
+        assert await dead_ids(distributor) == ["p0-0", "p3-0", "p2-0"]
+        assert figures_of(distributor)["purged"] == 2
+
+
+async def test_page_after_a_letter_holds_what_failed_before_it(tmp_path, analyzers, times):
+    async with running(tmp_path, analyzers, times, max_attempts=1, max_dead_letters=4) as distributor:
+        await fail_in_turn(distributor, analyzers, times, [10, -4, 0, 1, -7])
+        seqs = [seq for seq, *_ in await distributor.dead_letters(100)]
+        for place, seq in enumerate(seqs):
+            assert [after for after, *_ in await distributor.dead_letters(2, seq)] == seqs[
+                place + 1 : place + 3
+            ]
+        last = seqs[-1]
+        await distributor.clean_up()
+        assert await distributor.dead_letters(100, last) == [], "what came after it is purged, too"
+
+
+async def test_two_clean_ups_at_once_purge_and_count_once(tmp_path, analyzers, times):
+    async with running(tmp_path, analyzers, times, max_attempts=1, max_dead_letters=2) as distributor:
+        await fail_in_turn(distributor, analyzers, times, [1, 1, 1, 1, 1])
+        await asyncio.gather(*(distributor.clean_up() for _ in range(3)))
+        assert await dead_ids(distributor) == ["p4-0", "p3-0"]
+        assert figures_of(distributor)["purged"] == 3
+
+
+async def test_many_dead_letters_are_purged_in_commits_of_a_few(tmp_path, analyzers, times, monkeypatch):
+    monkeypatch.setattr(state, "MAX_PURGED_AT_ONCE", 2)
+    async with running(tmp_path, analyzers, times, max_attempts=1, max_dead_letters=1) as distributor:
+        await fail_in_turn(distributor, analyzers, times, [1] * 8)
+        commits = []
+        commit = distributor._spool.commit
+        monkeypatch.setattr(
+            distributor._spool, "commit", lambda change: (commits.append(len(change.purged)), commit(change))
+        )
+        await asyncio.gather(*(distributor.clean_up() for _ in range(3)))
+        assert await dead_ids(distributor) == ["p7-0"]
+        assert [count for count in commits if count] == [2, 2, 2, 1]
+        assert figures_of(distributor)["purged"] == 7
 
 
 # Health

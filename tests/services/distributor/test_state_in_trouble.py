@@ -309,6 +309,39 @@ async def test_two_packets_of_one_id_in_a_delivery_are_both_kept(tmp_path, analy
         }  # fmt: skip
 
 
+async def test_dead_letters_are_listed_and_purged_only_once_that_is_stored(
+    tmp_path, analyzers, times, monkeypatch
+):
+    monkeypatch.setattr(state, "SPOOL_PAUSE", 0.001)
+    spool = TroubledSpool(tmp_path, "os")
+    distributor = await started(spool, analyzers, times, max_attempts=1, max_dead_letters=1)
+    try:
+        analyzers.failing = {f"p-{n}": "crashed" for n in range(3)}
+        analyzers.gate = asyncio.Event()
+        await distributor.accept(body_of(3, prefix="p"))
+        spool.failing = True
+        analyzers.gate.set()
+        await until(lambda: len(analyzers.got) == 3)
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        assert await distributor.dead_letters(10) == []
+        spool.failing = False
+        await settled(distributor)
+        stored = spool.failed()
+        assert len(stored) == 3
+        assert [seq for seq, *_ in await distributor.dead_letters(10)] == [seq for _, seq in stored[::-1]]
+        spool.failing = True
+        cleaning = asyncio.create_task(distributor.clean_up())
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        assert len(await distributor.dead_letters(10)) == len(spool.failed()) == 3
+        spool.failing = False
+        await cleaning
+        assert len(await distributor.dead_letters(10)) == len(spool.failed()) == 1
+    finally:
+        await distributor.aclose()
+
+
 # Everything at once
 
 

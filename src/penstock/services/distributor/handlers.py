@@ -1,10 +1,12 @@
 """The REST API: request -> state -> answer, one function a route."""
 
 import math
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -13,7 +15,7 @@ from penstock.ratelimit.middleware.aiohttp import RateLimitMiddleware
 from penstock.services.distributor.admission import NotStored, Receipt, TooFast
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.fleet import UnknownAnalyzer
-from penstock.services.distributor.packets import UnreadableRequest
+from penstock.services.distributor.packets import RFC_3339, UnreadableRequest
 from penstock.services.distributor.spool import SpoolError
 from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import problem
@@ -26,6 +28,11 @@ CLIENT_LIMITS = web.AppKey("client_limits", list[RateLimitMiddleware])
 
 BODY_ENCODINGS = ("", "identity", "gzip", "deflate")
 MAX_DEAD_LETTERS_LISTED = 1000
+MAX_MS_DIGITS = 15
+"""Digits of unix milliseconds: enough for 30,000 years."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
@@ -241,14 +248,19 @@ async def control_health(request: web.Request) -> web.Response:
 
 
 async def list_dead_letters(request: web.Request) -> web.Response:
-    """The newest dead letters; `?limit=` of them, 100 unless told, `?before=` the sequence number of one."""
+    """Dead letters, those that failed last first: `?limit=` of them, 100 unless told.
+
+    `?before=` the sequence number of one goes on after it; `?since=` and `?until=`, times, leave out what
+    failed before the one, and what failed at or after the other.
+    """
     try:
         limit = bounded_query(request, "limit", 100, 1, MAX_DEAD_LETTERS_LISTED)
-        before = bounded_query(request, "before", 1 << 62, 1, 1 << 62)
+        before = bounded_query(request, "before", None, 1, 1 << 62)
+        since_ms, until_ms = moment_in_query(request, "since"), moment_in_query(request, "until")
     except ValueError as error:
         return problem(400, str(error))
     try:
-        letters = await request.app[DISTRIBUTOR].dead_letters(limit, before)
+        letters = await request.app[DISTRIBUTOR].dead_letters(limit, before, since_ms, until_ms)
     except SpoolError as error:
         return problem(503, str(error), headers=retry_after(1))
     return answer(
@@ -264,13 +276,31 @@ async def list_dead_letters(request: web.Request) -> web.Response:
     )
 
 
-def bounded_query(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+def bounded_query(request: web.Request, name: str, default: T, low: int, high: int) -> int | T:
     text = request.query.get(name)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and low <= int(text) <= high):
         raise ValueError(f"{name} must be a whole number, {low} to {high}, got {text[:40]!r}")
     return int(text)
+
+
+def moment_in_query(request: web.Request, name: str) -> int | None:
+    """A time as unix milliseconds, which it may be given as, too; None when it is not given."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= MAX_MS_DIGITS:
+        return int(text)
+    with_sign = re.sub(r" (?=[0-9]{2}:[0-9]{2}\Z)", "+", text)  # the + of an offset, read as a space in a URL
+    if re.match(RFC_3339, with_sign):
+        with suppress(ValueError):  # such as the 30th of February
+            moment = datetime.fromisoformat(with_sign.upper())
+            return (moment - EPOCH) // timedelta(milliseconds=1)
+    raise ValueError(
+        f"{name} must be a time as in RFC 3339, such as 2025-01-25T20:30:45Z, or unix milliseconds,"
+        f" got {text[:40]!r}"
+    )
 
 
 # The page

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, Self
 import msgspec
 
 from penstock.errors import PenstockError
+from penstock.services.distributor.dead_letters import Failed
 
 __all__ = ["Change", "DeadLetter", "Retry", "Spool", "SpoolError", "Stored"]
 
@@ -112,8 +113,8 @@ class Change:
     delivered: list[Stored] = field(default_factory=list)
     retried: list[Retry] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
-    purged: int = 0
-    """Dead letters to remove, the oldest first."""
+    purged: list[Failed] = field(default_factory=list)
+    """Dead letters to remove."""
     counters: Counter[str] = field(default_factory=Counter)
     """What to add to each counter."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -235,28 +236,41 @@ class Spool:
         rows = self._rows("SELECT value FROM notes WHERE name = ?", name)
         return msgspec.json.decode(rows[0][0]) if rows else None
 
-    def dead_letters(self, limit: int, before: int | None = None) -> list[tuple[int, bytes, int, str, int]]:
-        """Up to `limit` dead letters, newest first: seq, body, failures, error, unix time in ms.
+    def failed(self) -> list[Failed]:
+        """When every dead letter failed, by that time and then by number."""
+        rows = self._rows("SELECT failed_at_ms, seq FROM dead_letters ORDER BY failed_at_ms, seq")
+        return list(map(Failed._make, rows))
 
-        Args:
-            limit: how many at the most; fewer come once their bodies reach MAX_READ_BYTES.
-            before: only those with a lower sequence number; None for the newest.
+    def failed_at_ms(self, seq: int) -> int | None:
+        """When a dead letter failed, unix time in ms; None when there is no such letter."""
+        rows = self._rows("SELECT failed_at_ms FROM dead_letters WHERE seq = ?", seq)
+        return int(rows[0][0]) if rows else None
+
+    def dead_letters(self, seqs: Sequence[int]) -> list[tuple[int, bytes, int, str, int]]:
+        """These dead letters, in this order: seq, body, failures, error, unix time in ms.
+
+        Those that are gone are left out, and the last ones once the bodies reach MAX_READ_BYTES.
         """
-        end = before if before is not None else 1 << 62
-        sizes = self._rows(
-            "SELECT seq, length(body) FROM dead_letters WHERE seq < ? ORDER BY seq DESC LIMIT ?", end, limit
+        sizes = dict(
+            self._rows(
+                "SELECT seq, length(body) FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))",
+                as_json(seqs),
+            )
         )
-        first, total = end, 0
-        for seq, size in sizes:
+        read, total = [], 0
+        for seq in seqs:
             if total >= MAX_READ_BYTES:
                 break
-            first, total = seq, total + size
-        return self._rows(
+            if seq in sizes:
+                read.append(seq)
+                total += sizes[seq]
+        rows = self._rows(
             "SELECT seq, body, failures, error, failed_at_ms FROM dead_letters"
-            " WHERE seq >= ? AND seq < ? ORDER BY seq DESC",
-            first,
-            end,
+            " WHERE seq IN (SELECT value FROM json_each(?))",
+            as_json(read),
         )
+        letters = {row[0]: row for row in rows}
+        return [letters[seq] for seq in read]
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
         try:
@@ -318,9 +332,9 @@ class Spool:
                 [(dead.packet.seq, dead.error, dead.failed_at_ms) for dead in change.dead],
             )
         if change.purged:
-            self._db.execute(
-                "DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters ORDER BY seq LIMIT ?)",
-                (change.purged,),
+            self._for_each(
+                "DELETE FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))",
+                [letter.seq for letter in change.purged],
             )
         gone = [packet.seq for packet in change.delivered] + [dead.packet.seq for dead in change.dead]
         if gone:

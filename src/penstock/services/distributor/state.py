@@ -18,6 +18,7 @@ from penstock.resilience import ExponentialBackoff
 from penstock.services.distributor.admission import Admission, NotStored, Receipt
 from penstock.services.distributor.carrier import AnalyzerClient, DeliveryFailed
 from penstock.services.distributor.config import Config
+from penstock.services.distributor.dead_letters import DeadLetterIndex, Failed
 from penstock.services.distributor.fleet import Analyzer, Fleet
 from penstock.services.distributor.group_commit import GroupCommit
 from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
@@ -31,6 +32,8 @@ T = TypeVar("T")
 MILLISECOND = 1_000_000
 SPOOL_PAUSE = 1.0
 """Seconds after which a change that could not be stored is tried again."""
+MAX_PURGED_AT_ONCE = 2000
+"""Dead letters that one commit removes, so that nobody waits long for the next one: some 40 ms."""
 HOUSEKEEPING_INTERVAL = 30.0
 """Seconds between two clean-ups of what has become too old."""
 
@@ -82,6 +85,8 @@ class Distributor:
         self._unsaved: Counter[str] = Counter()  # counted since, stored with the next change
         self._saving: Counter[str] = Counter()  # those of the change that is being stored
         self._pending: dict[int, Stored] = {}
+        self._dead_letters = DeadLetterIndex()
+        self._purging = False  # whether letters are on their way out
         self._unassigned: deque[Stored] = deque()  # of nobody, until an analyzer is up
         self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
         self._retry_added = asyncio.Event()
@@ -113,6 +118,7 @@ class Distributor:
         for id_ in self._spool.note("held_down") or ():
             if id_ in self.fleet.members:
                 self.fleet.hold_down(self.fleet[id_])
+        self._dead_letters = DeadLetterIndex(self._spool.failed())
         self.admission.resume(self._spool, self._wall() // MILLISECOND)
         for packet in self._spool.pending():
             self._pending[packet.seq] = packet
@@ -240,6 +246,10 @@ class Distributor:
             self._forget(packet)
         for letter in change.dead:
             self._forget(letter.packet)
+        self._dead_letters.add(Failed(letter.failed_at_ms, letter.packet.seq) for letter in change.dead)
+        if change.purged:
+            self._dead_letters.remove(change.purged)
+            self._purging = False
         for retry in change.retried:
             retry.packet.failures += 1
             retry.packet.due_ms = retry.due_ms
@@ -443,13 +453,21 @@ class Distributor:
         """Forgets client ids that are older than the window, and the oldest dead letters beyond the bound."""
         self.admission.forget_old_ids()
         before_ms = self._wall() // MILLISECOND - round(self.config.dedupe_window * 1000)
-        excess = self.counters["dead"] - self.counters["purged"] - self.config.max_dead_letters
         try:
             await self._commits.read(lambda: self._spool.forget_client_ids(before_ms))
         except SpoolError as error:
             log.error("%s", error)
-        if excess > 0:
-            await self._record(Change(purged=excess, counters=Counter(purged=excess)))
+        await self._purge()
+
+    async def _purge(self) -> None:
+        """Removes the dead letters that failed first, beyond the bound."""
+        while not self._purging:  # else another call is removing the same ones, and goes on
+            excess = len(self._dead_letters) - self.config.max_dead_letters
+            purged = self._dead_letters.oldest(min(excess, MAX_PURGED_AT_ONCE))
+            if not purged:
+                return
+            self._purging = True
+            await self._record(Change(purged=purged, counters=Counter(purged=len(purged))))
 
     async def _clean_up_for_ever(self) -> None:
         while True:
@@ -477,9 +495,26 @@ class Distributor:
         pace = delivered / max(self.uptime, 1.0)
         return min(60.0, self.config.max_pending / 10 / pace) if pace else 10.0
 
-    async def dead_letters(self, limit: int, before: int | None) -> list[tuple[int, bytes, int, str, int]]:
-        """Dead letters as `Spool.dead_letters` gives them."""
-        return await self._commits.read(lambda: self._spool.dead_letters(limit, before))
+    async def dead_letters(
+        self, limit: int, before: int | None = None, since_ms: int | None = None, until_ms: int | None = None
+    ) -> list[tuple[int, bytes, int, str, int]]:
+        """Up to `limit` dead letters as `Spool.dead_letters` gives them, those that failed last first.
+
+        Args:
+            limit: how many at the most; fewer come when they are large, and never none while there are some.
+            before: the sequence number of a letter: only what comes after it in that order. Nothing when it
+                is gone: what comes after it was purged before it.
+            since_ms: only those that failed then or later, unix time.
+            until_ms: only those that failed before then.
+        """
+        after = None
+        if before is not None:
+            at_ms = await self._commits.read(lambda: self._spool.failed_at_ms(before))
+            if at_ms is None:
+                return []
+            after = Failed(at_ms, before)
+        seqs = self._dead_letters.newest(limit, after=after, since_ms=since_ms, until_ms=until_ms)
+        return await self._commits.read(lambda: self._spool.dead_letters(seqs))
 
     def counted(self) -> Counter[str]:
         """Every count since the spool was made, the last ones included, which are not stored yet."""
