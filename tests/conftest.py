@@ -1,10 +1,12 @@
-"""How hypothesis searches: at random here, the same inputs every time in CI."""
+"""How hypothesis searches, and which tests a run on one twin has."""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-# deadline: the machines are shared, and a slow example is no wrong one
+# at random here, the same inputs every time in CI; no deadline, for the machines are shared and a slow
+# example is no wrong one
 settings.register_profile("dev", deadline=None)
 settings.register_profile(
     "ci",
@@ -14,3 +16,20 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+
+def is_of_the_other_twin(test: pytest.Item, chosen: str) -> bool:
+    """Whether a test has a twin for a parameter, and not the chosen one."""
+    given = getattr(test, "callspec", None)
+    values = given.params.values() if given else ()
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    twins = {part for part in parts if isinstance(part, str) and part in ("c", "py")}
+    return len(twins) == 1 and chosen not in twins
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`PENSTOCK_IMPL=py make test` leaves tests of the other twin alone to `make test`, which has both."""
+    if chosen := os.environ.get("PENSTOCK_TEST_TWIN"):
+        left_out = [test for test in items if is_of_the_other_twin(test, chosen)]
+        items[:] = [test for test in items if not is_of_the_other_twin(test, chosen)]
+        config.hook.pytest_deselected(items=left_out)
