@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "require.h"
+
 typedef struct {
     const uint8_t *bytes;
     size_t left;
@@ -34,13 +36,7 @@ static inline int64_t fuzz_between(fuzz_input *input, int64_t low, int64_t high)
     return (int64_t)((uint64_t)low + (span ? value % span : value));
 }
 
-#define FUZZ_REQUIRE(truth)                                                                 \
-    do {                                                                                    \
-        if (!(truth)) {                                                                     \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);      \
-            abort();                                                                        \
-        }                                                                                   \
-    } while (0)
+#define FUZZ_REQUIRE REQUIRE
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,14 +5,7 @@
 #include <stdlib.h>
 
 #include "btree.h"
-
-#define REQUIRE(truth)                                                                      \
-    do {                                                                                    \
-        if (!(truth)) {                                                                     \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);      \
-            abort();                                                                        \
-        }                                                                                   \
-    } while (0)
+#include "require.h"
 
 enum { READERS = 4, SNAPSHOTS = 200, ENTRIES = 3000 };
 

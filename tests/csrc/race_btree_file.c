@@ -7,14 +7,7 @@
 #include <string.h>
 
 #include "btree_file.h"
-
-#define REQUIRE(truth)                                                                      \
-    do {                                                                                    \
-        if (!(truth)) {                                                                     \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);      \
-            abort();                                                                        \
-        }                                                                                   \
-    } while (0)
+#include "require.h"
 
 enum { THREADS = 4, ROUNDS = 30, ENTRIES = 20000, BYTES = 1 << 20, BROKEN = 7 };
 

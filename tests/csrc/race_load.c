@@ -11,14 +11,7 @@
 #include <unistd.h>
 
 #include "load.h"
-
-#define REQUIRE(truth) \
-    do { \
-        if (!(truth)) { \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth); \
-            abort(); \
-        } \
-    } while (0)
+#include "require.h"
 
 enum { CONNECTIONS = 8, ENOUGH = 20000 };
 

@@ -5,15 +5,8 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "require.h"
 #include "shared_limiter.h"
-
-#define REQUIRE(truth)                                                                  \
-    do {                                                                                \
-        if (!(truth)) {                                                                 \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #truth);  \
-            abort();                                                                    \
-        }                                                                               \
-    } while (0)
 
 enum { THREADS = 4, REQUESTS = 30000, SLOTS = 32, QUOTAS = 2, KEYS = 40, ROUNDS = 6 };
 
