@@ -160,11 +160,6 @@ static inline unsigned ps_btree_load_of(const ps_btree_node *node, unsigned flag
 }
 
 /* The arrays of an inner node. */
-static inline const int64_t *ps_btree_keys(const ps_btree_node *node, unsigned flags)
-{
-    return flags & PS_BTREE_OBJECT_KEYS ? node->guide.keys : node->branch.keys;
-}
-
 static inline const uint64_t *ps_btree_children(const ps_btree_node *node, unsigned flags)
 {
     return flags & PS_BTREE_OBJECT_KEYS ? node->guide.children : node->branch.children;
