@@ -1,14 +1,14 @@
 """What the map, the set and the multimap offer alike besides what the twins do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from os import PathLike
 from types import MemberDescriptorType
 from typing import Any, Final, Self, TypeVar
 
 from penstock.btree import tree_file
-from penstock.btree._algebra import FILL, SetAlgebra, columns
-from penstock.btree._arguments import shown
+from penstock.btree._algebra import FILL, SetAlgebra, columns, type_of
+from penstock.btree._arguments import KEY_TYPES, VALUE_TYPES, KeyType, ValueType, shown
 from penstock.btree._views import At
 from penstock.errors import InvalidType
 
@@ -27,6 +27,24 @@ class OrderedTree(SetAlgebra[K, I]):
     """Places, prefixes, pickles and files of a tree."""
 
     __slots__ = ()
+
+    @classmethod
+    def _of_sorted(
+        cls,
+        keys: Iterable[K],
+        values: Iterable[Any] | None,
+        key_type: KeyType | None,
+        value_type: ValueType | None,
+        check: bool,
+        fill: float,
+    ) -> Self:
+        """A tree of keys that ascend already; types that are None go by the arrays."""
+        tree = cls._empty(
+            type_of(keys, KEY_TYPES) if key_type is None else key_type,
+            type_of(values, VALUE_TYPES) if value_type is None else value_type,
+        )
+        tree._load_sorted(keys, values, fill, check)
+        return tree
 
     @property
     def at(self) -> At[I]:

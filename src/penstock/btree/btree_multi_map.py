@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import ClassVar, Self, TypeVar
 
-from penstock.btree._algebra import checked_side, columns, columns_of, equal, joined, type_of
-from penstock.btree._arguments import KEY_TYPES, VALUE_TYPES, KeyType, ValueType
+from penstock.btree._algebra import checked_side, columns, columns_of, equal, joined
+from penstock.btree._arguments import KeyType, ValueType
 from penstock.btree._common import NOTHING, OrderedTree
 from penstock.btree._views import EntryItems, EntryKeys, EntryValues
 from penstock.btree.btree import MapTree, MultiMapTree
@@ -87,12 +87,7 @@ class BTreeMultiMap(OrderedTree[K, tuple[K, V]], MultiMapTree[K, V]):
             TypeError: a key or a value has not the type.
             OverflowError: a key or a value does not fit.
         """
-        tree = cls._empty(
-            type_of(keys, KEY_TYPES) if key_type is None else key_type,
-            type_of(values, VALUE_TYPES) if value_type is None else value_type,
-        )
-        tree._load_sorted(keys, values, fill, check)
-        return tree
+        return cls._of_sorted(keys, values, key_type, value_type, check, fill)
 
     def keys(self) -> EntryKeys[K]:
         """The keys, ascending, each as often as it has entries: a view."""

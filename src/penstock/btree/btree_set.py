@@ -3,8 +3,8 @@
 from collections.abc import Iterable, MutableSet, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from penstock.btree._algebra import columns, equal, held, keyed, listed, ordered, takes, type_of
-from penstock.btree._arguments import KEY_TYPES, KeyType, ValueType
+from penstock.btree._algebra import columns, equal, held, keyed, listed, ordered, takes
+from penstock.btree._arguments import KeyType, ValueType
 from penstock.btree._common import NOTHING, OrderedTree
 from penstock.btree.btree import BTree, MultiMapTree, SetTree
 from penstock.btree.cursor import SetCursor
@@ -78,9 +78,7 @@ class BTreeSet(SetBase[K]):
             TypeError: a key has not the type.
             OverflowError: a key does not fit.
         """
-        tree = cls._empty(type_of(keys, KEY_TYPES) if key_type is None else key_type, None)
-        tree._load_sorted(keys, None, fill, check)
-        return tree
+        return cls._of_sorted(keys, None, key_type, None, check, fill)
 
     # ---- what makes it a set
 
