@@ -9,10 +9,10 @@ import numpy as np
 from BTrees.LLBTree import LLBTree, LLTreeSet
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
-from penstock.btree._btree_py import MapTree as PurePythonMap
 from sortedcontainers import SortedDict
 
 from penstock.btree import BTreeMap, BTreeMultiMap
+from penstock.btree._btree_py import MapTree as PurePythonMap
 
 RANGE = 100  # entries in a range, and ranges in one call
 ROWS_A_KEY = 10
