@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast
 
-from penstock.btree._arguments import ARRAY_KEY_TYPES, KeyType, ValueType, items_list, shown
+from penstock.btree._arguments import ARRAY_KEY_TYPES, KeyType, ValueType, items_list
 from penstock.btree.btree import BTree, MapTree, MultiMapTree, SetTree
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidType, InvalidValue, shown
 
 __all__ = [
     "SetAlgebra",

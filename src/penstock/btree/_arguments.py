@@ -9,7 +9,7 @@ from sys import maxsize
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from penstock.btree.errors import BrokenTree, FrozenTree, KeyOverflow, TreeChanged, TreeFull, UnsortedKeys
-from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.errors import InvalidType, InvalidValue, PenstockError, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,16 +26,6 @@ KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
 VALUE_TYPES: tuple[ValueType, ...] = get_args(ValueType)
 ARRAY_KEY_TYPES: tuple[KeyType, ...] = ("int64", "uint64", "float64")
 MAX_LENGTH = (1 << 32) - 2  # entries of one tree
-SHOWN = 80  # characters of a value in a message
-
-
-def shown(value: object) -> str:
-    """`value` as a message shows it, however long it is and whatever its repr does."""
-    try:
-        text = repr(value)
-    except Exception:  # an int of too many digits, or code of the user
-        return f"<int of {value.bit_length()} bits>" if type(value) is int else f"<{type(value).__name__}>"
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 # One key, one value -------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from typing import Any, Final, Self, TypeVar
 
 from penstock.btree import tree_file
 from penstock.btree._algebra import FILL, SetAlgebra, columns, type_of
-from penstock.btree._arguments import KEY_TYPES, VALUE_TYPES, KeyType, ValueType, shown
+from penstock.btree._arguments import KEY_TYPES, VALUE_TYPES, KeyType, ValueType
 from penstock.btree._views import At
-from penstock.errors import InvalidType
+from penstock.errors import InvalidType, shown
 
 __all__ = ["NOTHING", "OrderedTree"]
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 from struct import Struct
 from zlib import crc32
 
-from penstock.btree._arguments import MAX_LENGTH, KeyType, ValueType, shown
+from penstock.btree._arguments import MAX_LENGTH, KeyType, ValueType
 from penstock.btree.errors import TreeFileError
+from penstock.errors import shown
 
 __all__ = ["Header", "broken_page"]
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.btree._arguments import checked_include, shown
-from penstock.errors import InvalidType, InvalidValue
+from penstock.btree._arguments import checked_include
+from penstock.errors import InvalidType, InvalidValue, shown
 
 __all__ = [
     "Absent",

@@ -3,9 +3,8 @@
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from penstock.btree._arguments import shown
 from penstock.btree.btree import BTree, MapTree, MultiMapTree, SetTree
-from penstock.errors import InvalidValue
+from penstock.errors import InvalidValue, shown
 
 __all__ = ["Cursor", "MapCursor", "MultiMapCursor", "SetCursor"]
 

@@ -24,12 +24,11 @@ from reprlib import recursive_repr
 from typing import Any, NoReturn, Self, TypeVar, cast, overload
 
 from penstock.btree._algebra import ordered
-from penstock.btree._arguments import shown
 from penstock.btree._views import MapItems, MapKeys, MapValues, items_at, same
 from penstock.btree.btree import BTree, MultiMapTree
 from penstock.btree.btree_map import BTreeMap
 from penstock.btree.btree_set import BTreeSet
-from penstock.errors import InvalidType, InvalidValue
+from penstock.errors import InvalidType, InvalidValue, shown
 
 __all__ = ["SortedDict", "SortedKeyList", "SortedList", "SortedSet"]
 

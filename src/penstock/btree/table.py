@@ -16,13 +16,13 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
-from penstock.btree._arguments import checked_include, shown
+from penstock.btree._arguments import checked_include
 from penstock.btree.btree import KeyType
 from penstock.btree.conditions import Condition, Equal, Row, condition_of
 from penstock.btree.errors import BrokenTree, TreeChanged
 from penstock.btree.planner import Path, Plan, paths_for, plan_for
 from penstock.btree.table_index import Bounds, DuplicateKey, TableIndex, is_null
-from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.errors import InvalidType, InvalidValue, PenstockError, shown
 
 __all__ = ["DuplicateKey", "IndexInfo", "Table", "UnknownColumn", "UnknownIndex", "UnknownRow"]
 

@@ -14,11 +14,10 @@ from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from penstock.btree._arguments import shown
 from penstock.btree.btree import KeyType
 from penstock.btree.btree_multi_map import BTreeMultiMap
 from penstock.btree.conditions import Condition, Equal, Prefix, Range, Row
-from penstock.errors import InvalidType, InvalidValue, PenstockError
+from penstock.errors import InvalidType, InvalidValue, PenstockError, shown
 
 __all__ = ["Bounds", "DuplicateKey", "TableIndex"]
 

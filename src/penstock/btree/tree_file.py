@@ -59,15 +59,12 @@ Nodes are a quarter full at the least, but for the root and the first and the la
 """
 
 import os
-from contextlib import suppress
 from math import copysign
 from mmap import ACCESS_READ, mmap
 from os import PathLike
-from secrets import token_hex
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from penstock.btree._arguments import shown
+from penstock._whole_file import checked_path, opened, write_whole
 from penstock.btree._tree_header import KEY_CODES, PAGE, VALUE_CODES, Header, check_checksums, wrong
 from penstock.btree.errors import BrokenTree, TreeFileError
 from penstock.errors import InvalidType
@@ -94,34 +91,7 @@ def save(tree: "BTree[Any, Any]", path: str | PathLike[str]) -> None:
         raise not_numbers("key_type", "'int64', 'uint64' or 'float64'", tree.key_type)
     if tree.value_type not in VALUE_CODES:
         raise not_numbers("value_type", "'int64' or 'float64'", tree.value_type)
-    target = os.path.realpath(checked_path(path))  # what a link points to is replaced, not the link
-    mode = None
-    with suppress(FileNotFoundError):
-        status = os.stat(target)
-        if not S_ISREG(status.st_mode):
-            raise not_a_file(target)
-        mode = status.st_mode & 0o777
-    folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name[:48]}.{token_hex(8)}.new")  # cut: a long name has no room for more
-    try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        error.filename = target  # not a name that the caller has never heard of
-        raise
-    try:
-        try:
-            tree._save(fd)
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(fd, mode)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(beside, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
-    sync_folder(folder)
+    write_whole(path, tree._save, not_a_file)
 
 
 def load(cls: type[T], path: str | PathLike[str], *, mmap: bool = True) -> T:
@@ -137,16 +107,12 @@ def load(cls: type[T], path: str | PathLike[str], *, mmap: bool = True) -> T:
         OSError: the file cannot be read.
     """
     path = checked_path(path)
-    # not to wait at a pipe that nobody writes to
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    fd, size = opened(path, not_a_file)
     try:
-        status = os.fstat(fd)
-        if not S_ISREG(status.st_mode):
-            raise not_a_file(path)
-        header = Header.decode(os.read(fd, PAGE), status.st_size, path)
+        header = Header.decode(os.read(fd, PAGE), size, path)
         tree = cls.__new__(cls)  # no __init__ of a subclass is run
         check_kind(tree, header, path)
-        mapping = (mapped if mmap else copied)(fd, status.st_size, path)
+        mapping = (mapped if mmap else copied)(fd, size, path)
     finally:
         os.close(fd)
     tree._map(mapping, path, header.key_type, header.value_type)
@@ -204,33 +170,9 @@ def check_kind(tree: "BTree[Any, Any]", header: Header, path: str) -> None:
         raise wrong(path, "the tree", f"{kinds[multi, values]} for {type(tree).__name__}", found)
 
 
-def checked_path(path: str | PathLike[str]) -> str:
-    try:
-        name = os.fspath(path)
-    except TypeError:
-        name = None
-    if not isinstance(name, str):
-        raise InvalidType(f"path must be a str or a path, got {shown(path)}")
-    return name
-
-
 def not_numbers(name: str, types: str, got: str | None) -> InvalidType:
     return InvalidType(f"{name} must be {types} for a file, got {got!r}: pickle the tree instead")
 
 
 def not_a_file(path: str) -> TreeFileError:
     return TreeFileError(f"path must be a regular file, got {path!r}")
-
-
-def sync_folder(folder: str) -> None:
-    """Makes a rename last, where folders can be synced."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # to write, but not to list
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
