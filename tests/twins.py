@@ -33,6 +33,8 @@ HOT_PATHS = {
     "penstock.ratelimit.shared_limiter": "SharedRateLimiter",
     "penstock.ratelimit.token_bucket": "TokenBucket",
     "penstock.ratelimit.window_counter": "SlidingWindowCounter",
+    "penstock.search.inverted_index": "TermIndex",
+    "penstock.search.words": "WordSplitter",
 }
 """Public module -> its class, or its function. Each has the twins _NAME_c and _NAME_py beside it."""
 
