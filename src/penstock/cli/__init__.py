@@ -19,6 +19,7 @@ COMMANDS = {
     "proto": "penstock.cli.proto",
     "replay": "penstock.cli.replay",
     "scrape": "penstock.cli.scrape",
+    "search": "penstock.cli.search",
 }
 """Command name -> the module that holds it as `command`."""
 
