@@ -8,6 +8,7 @@ import resource
 import zlib
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -255,6 +256,83 @@ async def test_dead_letters_are_listed_by_the_time_they_failed(service):
     assert await ids(f"before={listed[1]['seq']}&since={second + 1}") == ["p2"]
     assert await ids(f"before={listed[1]['seq']}&until={second + 999}") == ["p1"]
     assert await ids("before=4000000") == [], "no such letter"
+
+
+async def test_dead_letters_are_searched_by_what_they_say(service):
+    distributor = service.distributor
+    distributor.config = msgspec.structs.replace(distributor.config, max_attempts=1)
+    service.books.fails = lambda id_, retry_count: True
+    second = 1_737_837_045_000
+    said = [
+        {"message": "connection refused by billing", "level": "ERROR", "source": "api"},
+        {"message": "connection timed out", "level": "WARN", "metadata": {"host": "billing-7"}},
+        {"message": "disk full, connection lost, connection gone", "level": "ERROR", "source": "store"},
+        {"message": "Überlauf im Puffer", "level": "FATAL"},
+    ]
+    distributor._wall = lambda: (second + 1000 * distributor.counters["dead"]) * 1_000_000
+
+    async def bury(n, message):
+        await service.logs([{"id": f"p{n}", "messages": [message]}], 202)
+        await service.nothing_left()
+
+    async def found(status=200, **query):
+        answer = await service.get("/api/v1/dead-letter?" + urlencode(query), status)
+        assert answer.headers["Penstock-Found"] == str(len(answer.json)) or "limit" in query
+        return [letter["packet"]["id"] for letter in answer.json]
+
+    for n, message in enumerate(said):
+        await bury(n, message)
+    assert await found(q="connection") == ["p2", "p1", "p0"], "the last first"
+    assert await found(q="connection", order="relevance", limit=2) == ["p2", "p0"], "the best first"
+    assert await found(q='"connection refused"') == ["p0"]
+    assert await found(q="+level:error -disk") == ["p0"]
+    assert await found(q="billing") == ["p1", "p0"], "in metadata too"
+    assert await found(q="error:told") == ["p3", "p2", "p1", "p0"], "why the last attempt failed"
+    assert await found(q="überlauf") == ["p3"]
+    assert await found(q="id:p2") == ["p2"]
+    assert await found(q="nothing-like-it") == []
+    assert await found(q="connection", since=second + 1000, until=second + 2000) == ["p1"]
+    assert await found(q="connection", order="relevance", until=second + 1) == ["p0"]
+    listed = (await service.get("/api/v1/dead-letter?q=connection")).json
+    assert await found(q="connection", before=listed[0]["seq"], limit=1) == ["p1"]
+    assert listed[0]["score"] > listed[1]["score"] > 0
+    assert "score" not in (await service.get("/api/v1/dead-letter")).json[0]
+    await bury(4, {"message": "connection reset"})
+    assert await found(q="connection") == ["p4", "p2", "p1", "p0"], "what died since the last search too"
+    distributor.config = msgspec.structs.replace(distributor.config, max_dead_letters=2)
+    await distributor.clean_up()
+    assert await found(q="connection") == ["p4"], "what was purged is gone"
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("q=level:", "q cannot be read: "),
+        ("q=%22open", "q cannot be read: "),
+        ("q=" + "(" * 40 + "x" + ")" * 40, "q cannot be read: query must have at most"),
+        ("q=" + "x*+" * 65, "q cannot be read: query must have at most"),
+        ("q=x&order=best", "order must be time or relevance, got 'best'"),
+        ("q=+&order=relevance", "order=relevance needs a query: q must not be empty"),
+        (
+            "q=x&order=relevance&before=3",
+            "before goes with order=time only; raise limit to see more of the best",
+        ),
+        ("q=" + "x" * 1001, "q must have at most 1000 characters, got 1001"),
+    ],
+)
+async def test_search_that_cannot_be_read_is_refused(service, query, detail):
+    answer = await service.get(f"/api/v1/dead-letter?{query}", 400)
+    assert answer.json["detail"].startswith(detail)
+
+
+async def test_dead_letters_beyond_the_memory_of_the_search_are_left_out_and_that_is_told(start):
+    async with start(max_attempts=1, max_search_bytes=1) as service:
+        service.books.fails = lambda id_, retry_count: True
+        await service.logs([{"id": f"p{n}", "messages": [{"message": f"lost {n}"}]} for n in range(3)], 202)
+        await service.nothing_left()
+        answer = await service.get("/api/v1/dead-letter?q=lost")
+        assert answer.json == []
+        assert (answer.headers["Penstock-Found"], answer.headers["Penstock-Searched"]) == ("0", "0")
 
 
 @pytest.mark.parametrize(

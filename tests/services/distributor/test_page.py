@@ -5,6 +5,7 @@ The page's clock is Playwright's and stands still between polls, so no test wait
 
 import base64
 import hashlib
+import json
 import re
 from asyncio import Event
 from collections.abc import AsyncIterator
@@ -61,6 +62,7 @@ class ScriptedDistributor:
         self.port = 0
         self.dead_letters = []
         self.dead_letter_reads = 0
+        self.searched_for = []
         self.health_posts = []
         self.refusal = None  # a problem that health posts are answered with
         self.fault = None  # a response that stats are answered with
@@ -128,7 +130,13 @@ class ScriptedDistributor:
 
     async def answer_dead_letters(self, request):
         self.dead_letter_reads += 1
-        return web.json_response(self.dead_letters[-int(request.query["limit"]) :])
+        self.searched_for.append(query := request.query.get("q", ""))
+        if query.endswith(":"):
+            refusal = {"title": "Bad Request", "detail": "q cannot be read: a word must follow"}
+            return web.json_response(refusal, status=400, content_type="application/problem+json")
+        matching = [letter for letter in self.dead_letters if query in json.dumps(letter)]
+        told = {"Penstock-Found": str(len(matching)), "Penstock-Searched": str(len(self.dead_letters))}
+        return web.json_response(matching[-int(request.query["limit"]) :], headers=told if query else None)
 
     async def answer_health(self, request):
         told, analyzer_id = await request.json(), request.match_info["id"]
@@ -535,6 +543,48 @@ async def test_dead_letters_are_read_again_only_when_there_are_more_and_stay_ope
     assert distributor.dead_letter_reads == 2
     await view.poll()
     await expect(view.find(".letter code").first).to_have_text("packet-26")
+
+
+async def test_dead_letters_are_searched_as_one_types(view, distributor):
+    for i in range(25):
+        distributor.bury(f"packet-{i}", {"message": "disk full" if i % 5 == 0 else "timeout"})
+    await view.open()
+    box = view.page.get_by_role("searchbox", name="Search dead letters")
+    await box.press_sequentially("disk & co")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text("0 of 25 match")
+    await box.fill(" disk ")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text("5 of 25 match")
+    await expect(view.find(".letter code").first).to_have_text("packet-20")
+    assert distributor.searched_for == ["", "disk & co", "disk"], "not for every letter that was typed"
+    distributor.bury("packet-25", {"message": "disk full"})
+    await view.run_for(6)
+    await expect(view.find("#letters-note")).to_have_text("6 of 26 match")
+    await box.fill("timeout")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text("20 of 26 match")
+    distributor.bury("packet-26", {"message": "timeout"})
+    await view.run_for(6)
+    await expect(view.find("#letters-note")).to_have_text("last 20 of 21 that match")
+    await box.fill("")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text("last 20 of 27")
+
+
+async def test_search_that_cannot_be_read_says_why(view, distributor):
+    distributor.bury("packet-1", {"message": "lost"})
+    await view.open()
+    box = view.page.get_by_role("searchbox", name="Search dead letters")
+    await box.fill("level:")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text(
+        "not searched: Bad Request: q cannot be read: a word must follow"
+    )
+    view.forgive_lost_connections()
+    await box.fill("lost")
+    await view.run_for(0.3)
+    await expect(view.find("#letters-note")).to_have_text("1 of 1 match")
 
 
 async def test_a_large_dead_letter_is_shown_in_part(view, distributor):

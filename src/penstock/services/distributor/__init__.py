@@ -5,7 +5,8 @@
     GET  /api/v1/stats                  every figure
     GET  /api/v1/analyzers              every analyzer
     POST /api/v1/analyzers/{id}/health  {"healthy": false} holds it down, {"healthy": true} puts it back
-    GET  /api/v1/dead-letter            packets given up, last failed first: ?limit= ?before= ?since= ?until=
+    GET  /api/v1/dead-letter            packets given up, last failed first: ?limit= ?before= ?since= ?until=,
+                                        or those that match: ?q= ?order=relevance
     GET  /                              the page
     GET  /livez /readyz /metrics        for the machinery around it
 

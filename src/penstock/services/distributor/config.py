@@ -117,6 +117,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Most bytes of such packets that are held in memory as well."""
     max_dead_letters: Count = 100_000
     """Most dead letters kept; beyond it the oldest are purged, and counted."""
+    max_search_bytes: Count = 256 * 1024 * 1024
+    """Most memory for searching dead letters, from the first search on; beyond it the oldest are left out."""
     dedupe_window: Seconds = 600.0
     """Seconds for which a packet id that a client chose is known."""
     dedupe_ids: Count = 1_000_000

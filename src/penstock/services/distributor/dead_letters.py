@@ -4,7 +4,7 @@ Dead letters are in the order of (time they failed, sequence number). The index 
 the start and told of every change once that is stored, so it says what is on disk. 20 bytes a letter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -78,6 +78,7 @@ class DeadLetterIndex:
         after: Failed | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        among: Container[int] | None = None,
     ) -> list[int]:
         """Sequence numbers of up to `limit` letters, the newest first.
 
@@ -86,9 +87,13 @@ class DeadLetterIndex:
             after: only what comes after this one in that order, whether or not it is still there.
             since_ms: only those that failed then or later, unix time.
             until_ms: only those that failed before then.
+            among: only those in it.
         """
         if after is None or (until_ms is not None and until_ms <= after.at_ms):
-            entries = self._by_time.range(since_ms, until_ms, reverse=True, limit=limit)
-            return [seq for _, seq in entries]
-        entries = self._by_time.range(since_ms, after.at_ms, include=(True, True), reverse=True)
-        return list(islice((seq for at_ms, seq in entries if (at_ms, seq) < after), limit))
+            entries = self._by_time.range(since_ms, until_ms, reverse=True, limit=None if among else limit)
+            seqs = (seq for _, seq in entries)
+        else:
+            entries = self._by_time.range(since_ms, after.at_ms, include=(True, True), reverse=True)
+            seqs = (seq for at_ms, seq in entries if (at_ms, seq) < after)
+        wanted = seqs if among is None else (seq for seq in seqs if seq in among)
+        return list(islice(wanted, limit))

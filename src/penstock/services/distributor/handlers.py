@@ -2,19 +2,22 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from penstock.ratelimit.middleware.aiohttp import RateLimitMiddleware
+from penstock.search import QuerySyntaxError, QueryTooLarge
 from penstock.services.distributor.admission import NotStored, Receipt, TooFast
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.fleet import UnknownAnalyzer
+from penstock.services.distributor.letter_search import LetterRow
 from penstock.services.distributor.packets import RFC_3339, UnreadableRequest
 from penstock.services.distributor.spool import SpoolError
 from penstock.services.distributor.state import Distributor
@@ -28,6 +31,8 @@ CLIENT_LIMITS = web.AppKey("client_limits", list[RateLimitMiddleware])
 
 BODY_ENCODINGS = ("", "identity", "gzip", "deflate")
 MAX_DEAD_LETTERS_LISTED = 1000
+MAX_QUERY = 1000
+"""Characters of a search."""
 MAX_MS_DIGITS = 15
 """Digits of unix milliseconds: enough for 30,000 years."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -251,29 +256,61 @@ async def list_dead_letters(request: web.Request) -> web.Response:
     """Dead letters, those that failed last first: `?limit=` of them, 100 unless told.
 
     `?before=` the sequence number of one goes on after it; `?since=` and `?until=`, times, leave out what
-    failed before the one, and what failed at or after the other.
+    failed before the one, and what failed at or after the other. `?q=` leaves out what does not match a
+    query; with `?order=relevance` the best match comes first.
     """
+    distributor = request.app[DISTRIBUTOR]
     try:
         limit = bounded_query(request, "limit", 100, 1, MAX_DEAD_LETTERS_LISTED)
         before = bounded_query(request, "before", None, 1, 1 << 62)
         since_ms, until_ms = moment_in_query(request, "since"), moment_in_query(request, "until")
+        query = search_in_query(request)
     except ValueError as error:
         return problem(400, str(error))
     try:
-        letters = await request.app[DISTRIBUTOR].dead_letters(limit, before, since_ms, until_ms)
+        if query is None:
+            return answer(letters_listed(await distributor.dead_letters(limit, before, since_ms, until_ms)))
+        found = await distributor.search_dead_letters(query, since_ms, until_ms)
+        if request.query.get("order") == "relevance":
+            letters = await distributor.letters([*islice(found.scores, limit)])
+        else:
+            letters = await distributor.dead_letters(limit, before, since_ms, until_ms, among=found.scores)
+    except (QuerySyntaxError, QueryTooLarge) as error:
+        return problem(400, f"q cannot be read: {error}")
     except SpoolError as error:
         return problem(503, str(error), headers=retry_after(1))
-    return answer(
-        [
-            {
-                "seq": seq,
-                "packet": msgspec.Raw(body[:-1] + b',"retry_count":%d}' % (failures - 1)),
-                "final_error": error,
-                "failed_at": timestamp(failed_at_ms / 1000),
-            }
-            for seq, body, failures, error, failed_at_ms in letters
-        ]
-    )
+    told = {"Penstock-Found": str(len(found.scores)), "Penstock-Searched": str(found.searched)}
+    return answer(letters_listed(letters, found.scores), headers=told)
+
+
+def letters_listed(letters: Iterable[LetterRow], scores: Mapping[int, float] | None = None) -> list[object]:
+    """Dead letters as they are answered; with the score of each when they were searched for."""
+    return [
+        {
+            "seq": seq,
+            "packet": msgspec.Raw(body[:-1] + b',"retry_count":%d}' % (failures - 1)),
+            "final_error": error,
+            "failed_at": timestamp(failed_at_ms / 1000),
+            **({} if scores is None else {"score": round(scores[seq], 4)}),
+        }
+        for seq, body, failures, error, failed_at_ms in letters
+    ]
+
+
+def search_in_query(request: web.Request) -> str | None:
+    """What is searched for; None when nothing is, or only white space."""
+    query, order = request.query.get("q"), request.query.get("order", "time")
+    if order not in ("time", "relevance"):
+        raise ValueError(f"order must be time or relevance, got {order[:40]!r}")
+    if query is None or not query.strip():
+        if order == "relevance":
+            raise ValueError("order=relevance needs a query: q must not be empty")
+        return None
+    if order == "relevance" and "before" in request.query:
+        raise ValueError("before goes with order=time only; raise limit to see more of the best")
+    if len(query) > MAX_QUERY:
+        raise ValueError(f"q must have at most {MAX_QUERY} characters, got {len(query)}")
+    return query
 
 
 def bounded_query(request: web.Request, name: str, default: T, low: int, high: int) -> int | T:

@@ -7,7 +7,7 @@ to what is held in memory, in one place, `Distributor._apply`: what the service 
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from time import time_ns
@@ -21,6 +21,7 @@ from penstock.services.distributor.config import Config
 from penstock.services.distributor.dead_letters import DeadLetterIndex, Failed
 from penstock.services.distributor.fleet import Analyzer, Fleet
 from penstock.services.distributor.group_commit import GroupCommit
+from penstock.services.distributor.letter_search import Found, LetterRow, LetterSearch
 from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
 
 __all__ = ["Distributor"]
@@ -86,6 +87,8 @@ class Distributor:
         self._saving: Counter[str] = Counter()  # those of the change that is being stored
         self._pending: dict[int, Stored] = {}
         self._dead_letters = DeadLetterIndex()
+        self._letter_search: LetterSearch | None = None  # made by the first search
+        self._reading_letters = asyncio.Lock()
         self._purging = False  # whether letters are on their way out
         self._unassigned: deque[Stored] = deque()  # of nobody, until an analyzer is up
         self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
@@ -247,6 +250,9 @@ class Distributor:
         for letter in change.dead:
             self._forget(letter.packet)
         self._dead_letters.add(Failed(letter.failed_at_ms, letter.packet.seq) for letter in change.dead)
+        if self._letter_search is not None:
+            self._letter_search.died(letter.packet.seq for letter in change.dead)
+            self._letter_search.purged(letter.seq for letter in change.purged)
         if change.purged:
             self._dead_letters.remove(change.purged)
             self._purging = False
@@ -496,8 +502,13 @@ class Distributor:
         return min(60.0, self.config.max_pending / 10 / pace) if pace else 10.0
 
     async def dead_letters(
-        self, limit: int, before: int | None = None, since_ms: int | None = None, until_ms: int | None = None
-    ) -> list[tuple[int, bytes, int, str, int]]:
+        self,
+        limit: int,
+        before: int | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        among: Container[int] | None = None,
+    ) -> list[LetterRow]:
         """Up to `limit` dead letters as `Spool.dead_letters` gives them, those that failed last first.
 
         Args:
@@ -506,6 +517,7 @@ class Distributor:
                 is gone: what comes after it was purged before it.
             since_ms: only those that failed then or later, unix time.
             until_ms: only those that failed before then.
+            among: only those in it.
         """
         after = None
         if before is not None:
@@ -513,8 +525,44 @@ class Distributor:
             if at_ms is None:
                 return []
             after = Failed(at_ms, before)
-        seqs = self._dead_letters.newest(limit, after=after, since_ms=since_ms, until_ms=until_ms)
+        seqs = self._dead_letters.newest(
+            limit, after=after, since_ms=since_ms, until_ms=until_ms, among=among
+        )
+        return await self.letters(seqs)
+
+    async def letters(self, seqs: Sequence[int]) -> list[LetterRow]:
+        """These dead letters, as `Spool.dead_letters` gives them."""
         return await self._commits.read(lambda: self._spool.dead_letters(seqs))
+
+    async def search_dead_letters(
+        self, query: str, since_ms: int | None = None, until_ms: int | None = None
+    ) -> Found:
+        """Every dead letter that matches, those of this moment included.
+
+        The first search reads all that there are, 0.1 ms or so a letter; the next ones what came since.
+
+        Args:
+            query: see `LetterSearch.find`.
+            since_ms: only those that failed then or later, unix time.
+            until_ms: only those that failed before then.
+
+        Raises:
+            QuerySyntaxError: the query cannot be read.
+            QueryTooLarge: it has too many clauses, prefixes, phrases or levels.
+        """
+        if self._letter_search is None:
+            there = (seq for _, seq in self._dead_letters.oldest(len(self._dead_letters)))
+            self._letter_search = LetterSearch(there, self.config.max_search_bytes)
+        search = self._letter_search
+        async with self._reading_letters:
+            while seqs := search.next_to_read():
+                letters = None
+                try:
+                    letters = await self.letters(seqs)
+                    await asyncio.to_thread(search.read, letters)
+                finally:
+                    search.end_reading(letters)
+        return await asyncio.to_thread(search.find, query, since_ms, until_ms)
 
     def counted(self) -> Counter[str]:
         """Every count since the spool was made, the last ones included, which are not stored yet."""
