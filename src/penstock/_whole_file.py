@@ -103,4 +103,3 @@ def checked_path(path: str | PathLike[str]) -> str:
     if not isinstance(name, str):
         raise InvalidType(f"path must be a str or a path, got {shown(path)}")
     return name
-
