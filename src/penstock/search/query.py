@@ -150,7 +150,8 @@ class Phrase(Leaf):
         text: taken apart by the index. Words beyond the first 1,024 are passed over, and of more than 64
             each 64 are looked for as a phrase of their own.
         slop: how many places the words may be away from where the phrase has them, in all; 2 allows two
-            neighbours to change places.
+            neighbours to change places. With slop, places are tried once each, in order (csrc/search_plan.h),
+            so of a phrase that has a word twice, such as "a b a", a match can be missed.
         field: the field to look in; None for all text fields.
     """
 
