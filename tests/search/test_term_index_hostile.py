@@ -145,29 +145,31 @@ def test_stop_words_are_what_they_hold_whatever_their_methods_say(TermIndex):
 def no_collections():
     """No code of others, which hears of collections and in which an interrupt would be lost."""
     gc.disable()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     yield
+    signal.signal(signal.SIGINT, before)
     gc.enable()
 
 
-def interrupt_soon():
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    return timer
+def interrupted(work, *arguments):
+    """Calls, and interrupts soon after."""
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        work(*arguments)
+    finally:
+        timer.join()
 
 
 def test_interrupt_comes_through_many_searches_and_additions(TermIndex, no_collections):
     index = TermIndex(1, 0, False, WordRules("ascii"))
     index.add_many(range(100), [f"all digit{n % 10}" for n in range(100)])
     queries = ["all digit3"] * 2_000_000
-    timer = interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
-        index.top_many(queries, 1, BEST, 1)
-    timer.join()
+        interrupted(index.top_many, queries, 1, BEST, 1)
     texts = ["all digit3 and more words"] * 2_000_000
-    timer = interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
-        index.add_many(range(1_000, 2_001_000), texts)
-    timer.join()
+        interrupted(index.add_many, range(1_000, 2_001_000), texts)
     assert 100 <= len(index) < 2_000_000
     assert index.doc_freq(0, "all") == len(index)
 
