@@ -155,20 +155,3 @@ ps_status ps_run_scores(ps_run *run, const ps_inverted *index, const ps_plan *pl
     }
     return status;
 }
-
-uint64_t ps_run_cost(const ps_inverted *index, const ps_plan *plan)
-{
-    uint64_t cost = 0;
-    for (uint32_t w = 0; w < plan->word_count; w++) {
-        uint64_t hash = ps_term_hash(plan->words[w].term, index->seed);
-        for (uint32_t p = 0; p < index->part_count; p++) {
-            ps_postings list = {0};
-            const ps_part *part = index->parts[p];
-            uint32_t number = part->find(part, plan->words[w].term, hash);
-            if (number != PS_NO_TERM && part->postings(part, number, &list)) cost += list.count;
-        }
-    }
-    for (uint32_t n = 0; n < plan->node_count; n++)
-        if (plan->nodes[n].kind == PS_MASK || plan->nodes[n].kind == PS_EVERY) cost += index->live;
-    return cost;
-}

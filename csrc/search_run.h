@@ -42,8 +42,4 @@ ps_status ps_run_top_exhaustive(ps_run *run, const ps_inverted *index, const ps_
 ps_status ps_run_scores(ps_run *run, const ps_inverted *index, const ps_plan *plan, const ps_scorer *scorer,
                         double *scores, uint64_t *matched);
 
-/* [read] Postings that a plan would go through if nothing were pruned: what it may cost. O(words of the
- * plan). */
-uint64_t ps_run_cost(const ps_inverted *index, const ps_plan *plan);
-
 #endif

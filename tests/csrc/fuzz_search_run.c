@@ -3,6 +3,24 @@
 #include "search_model.h"
 #include "search_run.h"
 
+/* Postings that a plan would go through if nothing were pruned. */
+static uint64_t counted_cost(const ps_inverted *index, const ps_plan *plan)
+{
+    uint64_t cost = 0;
+    for (uint32_t w = 0; w < plan->word_count; w++) {
+        uint64_t hash = ps_term_hash(plan->words[w].term, index->seed);
+        for (uint32_t p = 0; p < index->part_count; p++) {
+            ps_postings list = {0};
+            const ps_part *part = index->parts[p];
+            uint32_t number = part->find(part, plan->words[w].term, hash);
+            if (number != PS_NO_TERM && part->postings(part, number, &list)) cost += list.count;
+        }
+    }
+    for (uint32_t n = 0; n < plan->node_count; n++)
+        if (plan->nodes[n].kind == PS_MASK || plan->nodes[n].kind == PS_EVERY) cost += index->live;
+    return cost;
+}
+
 static model m;
 static model_plan p;
 static double book_of[MODEL_DOCS], copy[MODEL_DOCS], scores[MODEL_DOCS];
@@ -33,7 +51,7 @@ static void check_top(ps_run *run, const ps_scorer *scorer)
     FUZZ_REQUIRE(ps_run_top_exhaustive(run, &m.index, &p.plan, scorer, k, some, hits, &found) == PS_OK);
     FUZZ_REQUIRE(book_agrees(&m, copy, some, k, hits, found));
     FUZZ_REQUIRE(ps_run_bind(run, &m.index, &p.plan, scorer, &cost) == PS_OK);
-    FUZZ_REQUIRE(cost == ps_run_cost(&m.index, &p.plan));
+    FUZZ_REQUIRE(cost == counted_cost(&m.index, &p.plan));
     memcpy(copy, book_of, sizeof(double) * m.ordinals);
     FUZZ_REQUIRE(ps_run_best(run, k, some, hits, &found) == PS_OK);
     FUZZ_REQUIRE(book_agrees(&m, copy, some, k, hits, found));
