@@ -28,7 +28,7 @@ def is_of_the_other_twin(test: pytest.Item, chosen: str) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`PENSTOCK_IMPL=py make test` leaves tests of the other twin alone to `make test`, which has both."""
+    """`PENSTOCK_IMPL=c` and `=py` each leave out the tests of the other twin; `make test` has them all."""
     if chosen := os.environ.get("PENSTOCK_TEST_TWIN"):
         left_out = [test for test in items if is_of_the_other_twin(test, chosen)]
         items[:] = [test for test in items if not is_of_the_other_twin(test, chosen)]
