@@ -35,6 +35,8 @@ HOT_PATHS = {
     "penstock.ratelimit.window_counter": "SlidingWindowCounter",
     "penstock.search.inverted_index": "TermIndex",
     "penstock.search.words": "WordSplitter",
+    "penstock.services.distributor.inputs.syslog_lines": "SyslogLines",
+    "penstock.services.distributor.packet_scan": "PacketReader",
 }
 """Public module -> its class, or its function. Each has the twins _NAME_c and _NAME_py beside it."""
 

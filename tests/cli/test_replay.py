@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 
 from penstock.cli.replay import show
+from penstock.services.distributor.config import ApiKey
 from penstock.services.replay.reading import Reading
 from penstock.services.replay.sender import Tally
+from services.distributor.serving import serving
 from stub_distributor import stub_distributor
 
 
@@ -266,3 +268,17 @@ async def test_bar_is_shown_on_a_terminal_only(stub, log):
     assert b"accepted" in os.read(terminal, 1 << 16)
     os.close(terminal)
     os.close(other_end)
+
+
+async def test_key_that_no_header_can_carry_is_refused_and_not_told(log):
+    status, _, err = await replay(log, "--key", "secret-of-a-file\n")
+    assert (status, "an API key must be printable ASCII" in err, "secret-of" in err) == (2, True, False)
+
+
+async def test_key_is_shown_to_a_distributor_that_wants_one(tmp_path, log):
+    key = "sender-key-0123456789"
+    async with serving(tmp_path, api_keys=(ApiKey("sender", key),), max_body_bytes=1_000_000) as service:
+        status, _, err = await replay(log, "--to", service.url)
+        assert (status, "answers 401: show a valid API key" in err) == (1, True)
+        status, out, err = await replay(log, "--to", service.url, "--key", key)
+        assert (status, err, table(out)["messages"]) == (0, "", "2,000")

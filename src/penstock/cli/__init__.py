@@ -12,6 +12,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "analyzer": "penstock.cli.analyzer",
+    "dead-letter": "penstock.cli.dead_letter",
     "distribute": "penstock.cli.distribute",
     "lab": "penstock.cli.lab",
     "limit": "penstock.cli.limit",
@@ -20,6 +21,7 @@ COMMANDS = {
     "replay": "penstock.cli.replay",
     "scrape": "penstock.cli.scrape",
     "search": "penstock.cli.search",
+    "spool": "penstock.cli.spool",
 }
 """Command name -> the module that holds it as `command`."""
 

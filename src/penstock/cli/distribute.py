@@ -11,9 +11,9 @@ import msgspec
 from penstock.cli.event_loop import run
 from penstock.cli.program import DISTRIBUTOR_URL, name_and_version, program
 from penstock.errors import PenstockError
-from penstock.services.distributor.app import serve
-from penstock.services.distributor.config import AnalyzerConfig, Simulation, load_config
-from penstock.services.distributor.state import Distributor
+from penstock.services.distributor.app import Listening, serve
+from penstock.services.distributor.config import AnalyzerConfig, Config, Simulation, load_config
+from penstock.services.distributor.jetstream.address import parse_address
 
 __all__ = ["command"]
 
@@ -54,6 +54,12 @@ Examples:
     "or held in memory.  [default: fsync]",
 )
 @click.option(
+    "--spool",
+    metavar="URL",
+    help="nats://HOST:PORT[/PREFIX] keeps packets in NATS JetStream, which any number of distributors "
+    "share.  [default: the data folder]",
+)
+@click.option(
     "--analyzer",
     "analyzers",
     multiple=True,
@@ -86,15 +92,25 @@ def command(config_file: Path | None, analyzers: tuple[str, ...], processing_tim
     try:
         if analyzers:
             flags["analyzers"] = [as_settings(analyzer) for analyzer in analyzers]
-        config = load_config(config_file, flags=flags)
         changes = {"processing_time": processing_time, "failure_rate": failure_rate}
         given = {name: value for name, value in changes.items() if value is not None}
-        if given:
-            simulation = {name: getattr(config.simulation, name) for name in Simulation.__struct_fields__}
-            config = load_config(config_file, flags=flags | {"simulation": simulation | given})
-        run(serve(config, partial(announce, None if config.analyzers else config.simulation)))
+
+        def settings() -> Config:
+            return with_simulation(given, config_file, flags)
+
+        config = settings()
+        run(serve(config, partial(announce, config), settings))
     except PenstockError as error:
         raise click.ClickException(str(error)) from None
+
+
+def with_simulation(given: dict[str, float], config_file: Path | None, flags: dict[str, Any]) -> Config:
+    """The settings, with these of the simulated analyzers in place of those in the file."""
+    config = load_config(config_file, flags=flags)
+    if not given:
+        return config
+    simulation = {name: getattr(config.simulation, name) for name in Simulation.__struct_fields__}
+    return load_config(config_file, flags=flags | {"simulation": simulation | given})
 
 
 def as_settings(text: str) -> dict[str, Any]:
@@ -111,35 +127,58 @@ def as_settings(text: str) -> dict[str, Any]:
     return settings
 
 
-def announce(simulation: Simulation | None, url: str, distributor: Distributor) -> None:
+def announce(settings: Config, listening: Listening) -> None:
     """The lines that a person wants to see first.
 
+    They go to standard error when packets go to standard output.
+
     Args:
-        simulation: how the analyzers behave if they are the simulated ones.
-        url: where the service answers.
-        distributor: which has started.
+        settings: as they were read; without analyzers, simulated ones stand in for them.
+        listening: what has started.
     """
+    url, distributor, inputs = listening
     config = distributor.config
+    to_stderr = any(analyzer.carried_by == "stdout" for analyzer in config.analyzers)
+    say = partial(click.echo, err=to_stderr)
+    say(name_and_version())
+    say(f"  page       {url}/")
+    say(f"  packets    {url}/api/v1/logs")
+    for name, address in inputs.items():
+        say(f"  {name.replace('_', ' '):<10} {address}")
+    if config.tail:
+        say(f"  tail       {listed([tail.path for tail in config.tail])}")
     shares = [
-        f"{analyzer.config.name or id_} {distributor.fleet.target_shares[id_]:.0%}"
-        for id_, analyzer in distributor.fleet.members.items()
-    ]
-    kept = f", kept in {config.data_dir}/" if config.durability != "memory" else ""
-    click.echo(name_and_version())
-    click.echo(f"  page       {url}/")
-    click.echo(f"  packets    {url}/api/v1/logs")
-    click.echo(f"  analyzers  {listed(shares)}")
-    if simulation is not None:
-        seconds, percent = simulation.processing_time, simulation.failure_rate * 100
-        click.echo(
-            f"  simulated  deliveries take {seconds:g} s, {percent:g}% of packets fail and are tried again"
+        f"{analyzer.name or analyzer.id} {share:.0%}"
+        for group in distributor.fleet.groups.values()
+        for analyzer, share in (
+            (group.members[id_].config, share) for id_, share in group.shares.targets.items()
         )
-    click.echo(f"  durability {config.durability}{kept}")
+    ]
+    say(f"  analyzers  {listed(shares)}")
+    if not settings.analyzers:
+        seconds, percent = settings.simulation.processing_time, settings.simulation.failure_rate * 100
+        say(f"  simulated  deliveries take {seconds:g} s, {percent:g}% of packets fail and are tried again")
+    say(f"  durability {durability_of(config)}")
+    if config.api_keys:
+        say(f"  keys       {listed([key.name for key in config.api_keys])}")
     if distributor.pending:
-        click.echo(f"  waiting    {distributor.pending:,} packets from last time")
-    where = "" if url == DISTRIBUTOR_URL else f" --to {url}"
-    click.echo(f"  try        {program()} replay --sample{where}")
-    click.echo("Ctrl-C stops it.")
+        say(f"  waiting    {distributor.pending:,} packets from last time")
+    if not config.api_keys and config.tls is None:
+        where = "" if url == DISTRIBUTOR_URL else f" --to {url}"
+        say(f"  try        {program()} replay --sample{where}")
+    say("Ctrl-C stops it.")
+
+
+def durability_of(config: Config) -> str:
+    """What a packet withstands once it is accepted, and where it is kept."""
+    if config.spool:
+        address = parse_address(config.spool)
+        return f"NATS JetStream at {address.public}, {address.prefix}"
+    return (
+        config.durability
+        if config.durability == "memory"
+        else f"{config.durability}, kept in {config.data_dir}/"
+    )
 
 
 def listed(items: list[str]) -> str:

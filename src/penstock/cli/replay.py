@@ -16,7 +16,7 @@ from rich.text import Text
 import penstock.services.replay
 from penstock.cli.durations import DURATION
 from penstock.cli.program import DISTRIBUTOR_URL, INTERRUPTED, program
-from penstock.errors import PenstockError
+from penstock.errors import InvalidValue, PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.services.http_url import is_http_url
 from penstock.services.printable import printable
@@ -125,6 +125,12 @@ Examples:
     help="Zone of times that name none. Such times are left out if not given, as are times without a year.",
 )
 @click.option("--gzip", "compress", is_flag=True, help="Compress the requests.")
+@click.option(
+    "--key",
+    metavar="KEY",
+    envvar="PENSTOCK_API_KEY",
+    help="API key, if the distributor wants one; better in PENSTOCK_API_KEY.",
+)
 def command(
     files: tuple[Path, ...],
     url: str,
@@ -136,6 +142,7 @@ def command(
     patience: float,
     zone: ZoneInfo | None,
     compress: bool,
+    key: str | None,
 ) -> None:
     """Send text logs to a logs distributor, line by line.
 
@@ -159,14 +166,18 @@ def command(
     def tell_stall(why: str) -> None:
         complain(f"{url} takes nothing now ({why}); trying again for up to {patience:g} s", "Waiting")
 
-    sender = Sender(
-        url,
-        concurrency=concurrency,
-        bucket=bucket,
-        patience=patience,
-        compress=compress,
-        on_stall=tell_stall,
-    )
+    try:
+        sender = Sender(
+            url,
+            concurrency=concurrency,
+            bucket=bucket,
+            patience=patience,
+            compress=compress,
+            api_key=key,
+            on_stall=tell_stall,
+        )
+    except InvalidValue as error:  # the other arguments were looked at as options
+        raise click.BadParameter(str(error), param_hint="--key") from None
     status = run(sender, reading, packer)
     show(reading, sender.tally, url)
     sys.exit(status)

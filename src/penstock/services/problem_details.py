@@ -1,14 +1,16 @@
 """Errors of HTTP services as problem details, RFC 9457."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMessage, ContentEncodingError
 
-__all__ = ["ProblemRunner", "problem", "problems_for_http_errors"]
+__all__ = ["ProblemRunner", "fault_of_ours", "problem", "problems_for_http_errors"]
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,12 @@ async def problems_for_http_errors(request: web.Request, handler: Handler) -> we
         return unreadable_body(request, error)
     except Exception:
         log.exception("%s %s failed", request.method, request.raw_path)  # a path may hold a decoded line end
-        return problem(500, "something went wrong here, not in the request; the log tells what")
+        return fault_of_ours()
+
+
+def fault_of_ours() -> web.Response:
+    """The 500 for an error that nobody thought of; the log has it."""
+    return problem(500, "something went wrong here, not in the request; the log tells what")
 
 
 def unreadable_body(request: web.Request, error: Exception) -> web.Response:
@@ -79,10 +86,34 @@ def in_words(error: BaseException) -> str:
     return " ".join(message.split()) or type(error).__name__
 
 
+LINGER_PACKED = 2.0
+"""Seconds for which the rest of a packed body is read that nobody wants; a small one can hold gigabytes."""
+PACKED_PIECE = 1024 * 1024
+
+
 class RequestHandler(web.RequestHandler):
     """Answers as a problem what is no HTTP request at all and so reaches no middleware."""
 
     __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """As aiohttp's, but what nobody reads is unpacked for a moment only, and others have their turn."""
+        done = await super().finish_response(request, resp, start_time)
+        if "Content-Encoding" in request.headers and not request.content.is_eof():
+            await self._pass_over(request.content)
+        return done
+
+    async def _pass_over(self, content: StreamReader) -> None:
+        """Reads on, for a client that is still sending may not see its answer when it is cut off."""
+        content.set_read_chunk_size(PACKED_PIECE)
+        with suppress(TimeoutError, web.RequestPayloadError, BadHttpMessage, ConnectionError):
+            async with asyncio.timeout(LINGER_PACKED):
+                while await content.readany():  # noqa: ASYNC110 - others have their turn
+                    await asyncio.sleep(0)
+        if not content.is_eof():
+            self._lingering_time = 0.0  # so the connection is closed
 
     def handle_error(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.clock import ManualClock
-from penstock.services.distributor.carrier import DeliveryFailed
+from penstock.services.distributor.carrier import DeliveryFailed, PacketFailure
 from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.spool import Spool
@@ -35,23 +35,42 @@ class FakeAnalyzers:
         self.failing = {}  # packet id -> error
         self.gate = None  # an Event that deliveries wait for
         self.probes = 0
+        self.forgotten = []
+        self.begun = 0  # deliveries
+        self.mixed_up = []  # ids of packets that came with the body of another one
 
     async def deliver(self, analyzer, packets):
+        self.begun += 1
         if self.gate is not None:
             await self.gate.wait()
         if error := self.broken.get(analyzer.id):
-            raise DeliveryFailed(error)
+            raise error if isinstance(error, DeliveryFailed) else DeliveryFailed(error, status_in(error))
         self.got += [(analyzer.id, packet.id, packet.failures) for packet in packets]
-        assert all(msgspec.json.decode(packet.body)["id"] == packet.id for packet in packets)
-        return {packet.id: self.failing[packet.id] for packet in packets if packet.id in self.failing}
+        self.mixed_up += [
+            packet.id for packet in packets if msgspec.json.decode(packet.body)["id"] != packet.id
+        ]
+        return {
+            packet.id: PacketFailure(self.failing[packet.id])
+            for packet in packets
+            if packet.id in self.failing
+        }
 
     async def probe(self, analyzer):
         self.probes += 1
         if error := self.ill.get(analyzer.id):
             raise DeliveryFailed(error)
 
+    async def forget(self, analyzer):
+        self.forgotten.append(analyzer.id)
+
     def ids(self, analyzer=None):
         return [id_ for name, id_, _ in self.got if analyzer in (None, name)]
+
+
+def status_in(error):
+    """The status in words such as `answered 500`; None when there is none."""
+    last = error.rpartition(" ")[2]
+    return int(last) if last.isdigit() else None
 
 
 class Times:
@@ -78,6 +97,7 @@ async def running(folder, analyzers=None, times=None, config=None, durability="o
         yield distributor
     finally:
         await distributor.aclose()
+        assert not getattr(analyzers, "mixed_up", None)
 
 
 def body_of(n, *, prefix=None, text="hello"):
@@ -96,9 +116,22 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
+def held_bytes(distributor):
+    """Bytes of bodies in memory, as the queues count them."""
+    return sum(analyzer.queue.bytes for analyzer in distributor.fleet.members.values())
+
+
 async def settled(distributor):
     """Nothing is on its way: every packet is delivered, dead, waiting for its retry or for an analyzer."""
-    await until(lambda: all(not a.queue and not a.in_flight for a in distributor.fleet.members.values()))
+
+    def is_settled():
+        fleet = distributor.fleet
+        return not any(len(one.queue) or one.in_flight for one in fleet.members.values()) and not any(
+            source.reading or (source.packets and fleet.group_of(source.group).takers)
+            for source in fleet.sources.values()
+        )
+
+    await until(is_settled)
 
 
 def books(distributor):

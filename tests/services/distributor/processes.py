@@ -126,7 +126,7 @@ async def address(process):
             lines.append(line)
             if line.startswith("Ctrl-C"):
                 text = "".join(lines)
-                return re.search(r"http://127\.0\.0\.1:\d+", text)[0], text
+                return re.search(r"https?://127\.0\.0\.1:\d+", text)[0], text
     raise RuntimeError(f"the distributor did not start: {''.join(lines)}")
 
 

@@ -1,12 +1,22 @@
 """Settings: where they come from, which one wins, and how a wrong one is told."""
 
+from hashlib import sha256
+
 import msgspec
 import pytest
 
 from penstock.errors import InvalidValue
-from penstock.services.distributor.config import AnalyzerConfig, Config, Simulation, load_config
+from penstock.services.distributor.config import (
+    AnalyzerConfig,
+    Config,
+    Simulation,
+    TlsConfig,
+    listen_address,
+    load_config,
+)
 
 PREFIX = "PENSTOCK_DISTRIBUTOR_"
+K_DIGEST = sha256(b"k" * 16).hexdigest()
 
 
 @pytest.fixture
@@ -217,3 +227,134 @@ def test_health_is_asked_for_on_the_same_host_and_passwords_are_not_shown(url, p
     assert analyzer.probe_url == probe
     assert analyzer.public_url == public
     assert AnalyzerConfig("a", url, health_url="http://other/").probe_url == "http://other/"
+
+
+# Groups, inputs, keys, TLS, and analyzers that are not HTTP
+
+
+def test_file_sets_groups_inputs_keys_and_tls(load):
+    config = load(
+        """
+        syslog_tcp = "0.0.0.0:5514"
+        syslog_udp = "[::1]:5514"
+        forward = "127.0.0.1:24224"
+        [tls]
+        cert_file = "cert.pem"
+        client_ca_file = "ca.pem"
+        [[groups]]
+        id = "errors"
+        balance = "sticky"
+        sticky_key = "metadata.host"
+        match = {min_level = "ERROR", source = ["api-*"], metadata = {region = ["eu-?"]}}
+        [[analyzers]]
+        id = "a"
+        url = "https://h/p"
+        group = "errors"
+        tier = 1
+        compression = "gzip"
+        headers = {Authorization = "Bearer x"}
+        [[analyzers]]
+        id = "b"
+        url = "file:///var/log/packets%20of%20today.ndjson"
+        [[analyzers]]
+        id = "c"
+        url = "stdout:"
+        [[analyzers]]
+        id = "d"
+        url = "http://h:4318/v1/logs"
+        kind = "otlp"
+        [[api_keys]]
+        name = "shop"
+        key = "shop-key-0123456789"
+        rate_limit = 100
+        [[tail]]
+        path = "/var/log/app/*.log"
+        """
+    )
+    assert [analyzer.carried_by for analyzer in config.analyzers] == ["http", "file", "stdout", "otlp"]
+    assert config.analyzers[1].path == "/var/log/packets of today.ndjson"
+    assert [analyzer.probe_url for analyzer in config.analyzers] == [
+        "https://h/health",
+        "",
+        "",
+        "http://h:4318/health",
+    ]
+    assert config.groups[0].match.metadata == {"region": ("eu-?",)}
+    assert config.tls == TlsConfig("cert.pem", client_ca_file="ca.pem")
+    assert listen_address(config.syslog_udp, "syslog_udp") == ("::1", 5514)
+    assert config.api_keys[0].rate_limit == 100
+
+
+ANALYZER = 'analyzers = [{id = "a", url = "http://h"}]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'analyzers = [{id = "a", url = "file:relative"}]',
+            "url of analyzer a must be file:///ABSOLUTE/PATH",
+        ),
+        (
+            'analyzers = [{id = "a", url = "file://host/x"}]',
+            "url of analyzer a must be file:///ABSOLUTE/PATH",
+        ),
+        (
+            'analyzers = [{id = "a", url = "stdout:x"}]',
+            "url of analyzer a must be stdout: for standard output",
+        ),
+        ('analyzers = [{id = "a", url = "h", kind = "otlp"}]', "must be an http:// or https:// URL, got 'h'"),
+        ('analyzers = [{id = "a", url = "http://h", tier = 10}]', "at `$.analyzers[0].tier`"),
+        (
+            'analyzers = [{id = "a", url = "http://h", group = "x"}]',
+            "group of analyzer a must be one of default",
+        ),
+        (
+            'analyzers = [{id = "a", url = "http://h", key_file = "k"}]',
+            "key_file of analyzer a needs cert_file",
+        ),
+        ('groups = [{id = "g"}]', "groups need analyzers"),
+        (ANALYZER + 'groups = [{id = "g"}]', "group g must have at least one analyzer"),
+        (
+            'analyzers = [{id = "a", url = "http://h", group = "g"}]\ngroups = [{id = "g"}]',
+            "group default must have at least one analyzer",
+        ),
+        (ANALYZER + 'groups = [{id = "g"}, {id = "g"}]', "group ids must differ, got g more than once"),
+        ('syslog_tcp = "5514"', "syslog_tcp must be HOST:PORT, such as 127.0.0.1:5514, got '5514'"),
+        ('syslog_udp = "h:99999"', "syslog_udp must be HOST:PORT"),
+        ('forward = ":24224"', "forward must be HOST:PORT"),
+        ('api_keys = [{name = "a"}]', "API key a must have either key or sha256"),
+        ('api_keys = [{name = "a", key = "short"}]', "length >= 16 - at `$.api_keys[0].key`"),
+        ('api_keys = [{name = "a", sha256 = "ab"}]', "at `$.api_keys[0].sha256`"),
+        (
+            f'api_keys = [{{name = "a", key = "{"k" * 16}", sha256 = "{"ab" * 32}"}}]',
+            "must have either key or sha256",
+        ),
+        (
+            f'api_keys = [{{name = "a", key = "{"k" * 16}"}}, {{name = "a", key = "{"l" * 16}"}}]',
+            "names of api_keys must differ, got a more than once",
+        ),
+        (
+            f'api_keys = [{{name = "a", key = "{"k" * 16}"}}, {{name = "b", sha256 = "{K_DIGEST}"}}]',
+            "api_keys must differ, got the same key for a and b",
+        ),
+        ('api_keys = [{name = "a", key = "with the end of its line\\n"}]', "at `$.api_keys[0].key`"),
+        ("tls = {}", "missing required field `cert_file` - at `$.tls`"),
+        ('tail = [{path = ""}]', "length >= 1 - at `$.tail[0].path`"),
+        ("low_water = 0", "at `$.low_water`"),
+        ("retry_jitter = 1.5", "at `$.retry_jitter`"),
+        ("retry_statuses = [500]", "at `$.retry_statuses[0]`"),
+    ],
+)
+def test_error_in_groups_inputs_keys_or_analyzers_names_the_rule(load, text, words):
+    assert words in error_of(load, text)
+
+
+@pytest.mark.parametrize("name", ["groups", "tls", "api_keys", "tail", "retry_statuses"])
+def test_environment_carries_whatever_has_parts_as_json(load, name):
+    parts = {
+        "groups": "[]", "tls": '{"cert_file": "c"}', "api_keys": '[{"name": "a", "key": "0123456789abcdef"}]',
+        "tail": '[{"path": "p"}]', "retry_statuses": "[408]",
+    }  # fmt: skip
+    config = load("", {f"{PREFIX}{name.upper()}": parts[name]})
+    assert bool(getattr(config, name)) == (name != "groups")

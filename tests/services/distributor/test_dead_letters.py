@@ -110,3 +110,12 @@ def test_order_of_coming_does_not_matter(letters):
     for letter in letters:
         one_by_one.add([letter])
     assert one_by_one.newest(100) == DeadLetterIndex(letters).newest(100)
+
+
+def test_letters_are_selected_in_the_order_they_failed():
+    index = DeadLetterIndex([Failed(10, 1), Failed(20, 3), Failed(20, 2), Failed(30, 4)])
+    assert index.select() == [(10, 1), (20, 2), (20, 3), (30, 4)]
+    assert index.select(since_ms=20, until_ms=30) == [(20, 2), (20, 3)]
+    assert index.select(among={1, 3}) == [(10, 1), (20, 3)]
+    assert index.select(limit=2) == [(10, 1), (20, 2)]
+    assert index.select(among={3, 4}, limit=1) == [(20, 3)]

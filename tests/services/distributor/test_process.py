@@ -1,16 +1,19 @@
 """The real commands as processes: what they print, how they start, stop and refuse to."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
+import ssl
 import sys
 
 import aiohttp
 import pytest
+import trustme
 
-from services.distributor.processes import Books, all_delivered, analyzers, delivering, distributor
+from services.distributor.processes import Books, all_delivered, analyzers, as_toml, delivering, distributor
 
 WEIGHTS = {"a1": 0.4, "a2": 0.3, "a3": 0.2, "a4": 0.1}
 AT_ONCE = {"linger": 0, "simulation": {"processing_time": 0, "failure_rate": 0}}
@@ -93,6 +96,146 @@ async def test_listens_on_ipv6_and_says_so(tmp_path):
         await process.communicate()
 
 
+async def test_inputs_that_listen_and_keys_are_named_at_the_start(tmp_path):
+    key = {"name": "shop", "key": "shop-key-0123456789"}
+    inputs = dict.fromkeys(("syslog_tcp", "syslog_udp", "forward"), "127.0.0.1:0")
+    followed = {"tail": [{"path": str(tmp_path / "*.log")}]}
+    async with distributor(tmp_path, {**AT_ONCE, **inputs, **followed, "api_keys": [key]}) as process:
+        lines = process.output.replace(str(tmp_path), "/data")
+        assert fits(lines)
+        for name in ("syslog tcp", "syslog udp", "forward   "):
+            assert re.search(rf"^  {name} 127\.0\.0\.1:\d+$", lines, re.M)
+        assert "  tail       /data/*.log\n" in lines
+        assert "  keys       shop\n" in lines
+        assert "replay" not in lines, "it would show no key"
+        process.terminate()
+        assert await process.ended() == 0
+
+
+async def test_packets_on_standard_output_stand_there_alone(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock", "distribute", "--port", "0", "--durability", "memory",
+        "--analyzer", "out=stdout:@1", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+            while not (line := (await process.stderr.readline()).decode()).startswith("  packets"):
+                pass
+            await send(session, line.split()[1].removesuffix("/api/v1/logs"), packets(2, "p"))
+            for number in range(2):
+                assert json.loads(await process.stdout.readline())["id"] == f"p-{number}"
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def test_anybody_being_let_in_from_the_network_is_warned_of(tmp_path):
+    await start_and_stop(tmp_path, {**AT_ONCE, "host": "0.0.0.0"})
+    log = (tmp_path / "distributor.log").read_text()
+    assert "anybody who reaches 0.0.0.0 may send packets and operate the service: set api_keys" in log
+
+
+async def start_and_stop(folder, settings):
+    file = folder / "distributor.toml"
+    file.write_text(as_toml({"port": 0, "data_dir": str(folder / "data"), **settings}))
+    with (folder / "distributor.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "penstock", "distribute", "--config", str(file),
+            stdout=asyncio.subprocess.PIPE, stderr=log,
+        )  # fmt: skip
+    async with asyncio.timeout(30):
+        while not (await process.stdout.readline()).startswith(b"Ctrl-C"):
+            pass
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+# TLS, and reading the settings anew
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Issues certificates of an authority as files of the settings; gives the authority."""
+
+    class Certificate:
+        def __init__(self):
+            self.authority = trustme.CA()
+            self.tls = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
+
+        def issue(self):
+            leaf = self.authority.issue_cert("127.0.0.1")
+            leaf.cert_chain_pems[0].write_to_path(self.tls["cert_file"])
+            leaf.private_key_pem.write_to_path(self.tls["key_file"])
+
+        def trust(self):
+            context = ssl.create_default_context()
+            self.authority.configure_trust(context)
+            return context
+
+    certificate = Certificate()
+    certificate.issue()
+    return certificate
+
+
+async def shown_at(url, context):
+    """The certificate that a new connection is shown."""
+    host, port = url.removeprefix("https://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    try:
+        return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_hangup_takes_up_new_settings_and_certificates_and_says_what_is_wrong(tmp_path, certificate):
+    settings = {**AT_ONCE, "tls": certificate.tls, "linger": 0.1}
+    file = tmp_path / "distributor.toml"
+    log = tmp_path / "distributor.log"
+
+    async def hang_up(process, text, told):
+        file.write_text(text)
+        process.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(30):
+            while told not in log.read_text():
+                await asyncio.sleep(0.01)
+
+    context = certificate.trust()
+    async with distributor(tmp_path, settings) as process, aiohttp.ClientSession() as session:
+        text = file.read_text()
+        assert process.url.startswith("https://")
+        first = await shown_at(process.url, context)
+        certificate.issue()
+        await hang_up(process, text.replace("linger = 0.1", "linger = 0.2"), "changed: linger")
+        assert await shown_at(process.url, context) != first
+        async with session.get(f"{process.url}/api/v1/config", ssl=context) as answer:
+            assert (await answer.json())["linger"] == 0.2
+        await hang_up(process, text.replace("linger = 0.1", "linger = 9"), "the settings from before go on")
+        await hang_up(
+            process, text.replace("port = 0", "port = 1"), "port cannot change while the service runs"
+        )
+        async with session.get(f"{process.url}/api/v1/config", ssl=context) as answer:
+            assert (await answer.json())["linger"] == 0.2
+        process.terminate()
+        assert await process.ended() == 0
+
+
+async def test_certificate_that_cannot_be_used_is_told_in_a_line(tmp_path):
+    settings = tmp_path / "distributor.toml"
+    settings.write_text('port = 0\n[tls]\ncert_file = "/no/such.pem"\n')
+    result = await run("distribute", "--config", str(settings), "--data-dir", str(tmp_path / "data"))
+    refused(result, "tls.cert_file must be a file that can be read, got /no/such.pem: No such file")
+
+
+async def test_address_of_an_input_that_is_taken_is_told_with_its_setting(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = tmp_path / "distributor.toml"
+        settings.write_text(f'port = 0\nforward = "127.0.0.1:{taken.getsockname()[1]}"\n')
+        result = await run("distribute", "--config", str(settings), "--data-dir", str(tmp_path / "data"))
+        refused(result, "forward cannot listen at 127.0.0.1:")
+
+
 # Shares
 
 
@@ -158,6 +301,26 @@ async def test_second_signal_ends_the_waiting_for_deliveries(tmp_path):
             assert await process.ended() == 0
 
 
+async def test_hang_up_while_it_drains_does_not_end_it(tmp_path):
+    settings = {
+        "simulation": {"processing_time": 2},
+        "drain_timeout": 30,
+        "analyzer_timeout": 30,
+        "linger": 0,
+    }
+    async with distributor(tmp_path, settings) as process, aiohttp.ClientSession() as session:
+        await send(session, process.url, packets(10, "p"))
+        await delivering(session, process.url)
+        process.terminate()
+        async with asyncio.timeout(20):
+            while True:
+                async with session.get(f"{process.url}/readyz") as answer:
+                    if answer.status == 503:
+                        break
+            process.process.send_signal(signal.SIGHUP)
+            assert await process.ended() == 0
+
+
 # Refusing to start: one line that says what to do, and exit code 1 or 2
 
 
@@ -195,7 +358,7 @@ async def test_data_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "spool.sqlite3").write_bytes(b"no database at all" * 100)
     result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "data"))
-    refused(result, "file is not a database; move the file away or choose another folder")
+    refused(result, "file is not a database; move the files away or choose another folder")
 
 
 async def test_host_that_is_not_ours_is_told_in_a_line(tmp_path):

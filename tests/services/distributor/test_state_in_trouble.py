@@ -13,12 +13,13 @@ from penstock.services.distributor import state
 from penstock.services.distributor.admission import NotStored
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.spool import Spool, SpoolError
-from penstock.services.distributor.state import Distributor
+from penstock.services.distributor.state import Distributor, Parts
 from services.distributor.fakes import (
     FakeAnalyzers,
     body_of,
     books,
     config_of,
+    held_bytes,
     running,
     settled,
     until,
@@ -30,12 +31,15 @@ class TroubledSpool(Spool):
 
     failing = False
     gate = None
+    assigned = ()  # packets of each commit that had some to assign
 
     def commit(self, change):
         if self.gate is not None:
             assert self.gate.wait(10)
         if self.failing:
             raise SpoolError("the spool cannot be written: disk full")
+        if change.assigned:
+            self.assigned = (*self.assigned, len(change.assigned))
         super().commit(change)
 
 
@@ -50,6 +54,12 @@ class Bookkeepers(FakeAnalyzers):
         errors = await super().deliver(analyzer, packets)
         self.processed.update(packet.id for packet in packets if packet.id not in errors)
         return errors
+
+
+def held_down_in(distributor):
+    """Who is held down, as the spool remembers it."""
+    overrides = distributor._spool.note("overrides") or {}
+    return [id_ for id_, one in overrides.items() if one["state"] == "down"]
 
 
 async def started(spool, analyzers, times, **settings):
@@ -99,6 +109,34 @@ async def test_closing_with_a_full_disk_ends_and_says_so(tmp_path, analyzers, ti
     assert "never retrieved" not in caplog.text
 
 
+async def test_what_is_read_while_it_closes_leaves_no_loose_end(tmp_path, analyzers, times):
+    gate = threading.Event()
+
+    class SlowlyRead(Spool):
+        def read_backlog(self, *arguments):
+            assert gate.wait(10)
+            return super().read_backlog(*arguments)
+
+    async with running(tmp_path, analyzers, times) as distributor:
+        for id_ in distributor.fleet.members:
+            distributor.control(id_, "down")
+        await distributor.accept(body_of(5, prefix="p"))
+    distributor = Distributor(
+        config_of(), SlowlyRead(tmp_path, "os"), analyzers, clock=times.clock, wall=times.wall
+    )
+    await distributor.start()
+    distributor.control("a1", "up")  # what nobody could take is read for it
+    closing = asyncio.create_task(distributor.aclose())
+    await until(lambda: distributor.draining)
+    gate.set()
+    await closing
+    assert not distributor._tasks.running
+    async with running(tmp_path, analyzers, times) as distributor:
+        distributor.control("a1", None)
+        await settled(distributor)
+    assert len(analyzers.got) == 5
+
+
 async def test_closing_twice_or_before_the_start_is_harmless(tmp_path, analyzers, times):
     never = Distributor(config_of(), Spool(tmp_path / "never", "os"), analyzers)
     await never.aclose()
@@ -117,16 +155,15 @@ async def test_packets_stored_while_all_were_down_are_dealt_together_when_one_ri
     distributor = await started(spool, analyzers, times)
     try:
         for analyzer in distributor.fleet.members.values():
-            distributor.control_health(analyzer, False)
+            distributor.control(analyzer.config.id, "down")
         spool.gate = threading.Event()
         accepting = asyncio.create_task(distributor.accept(body_of(500, prefix="p")))
         await asyncio.sleep(0.01)  # the commit has begun, and nobody was up
-        distributor.control_health(distributor.fleet["a2"], True)
+        distributor.control("a2", None)
         spool.gate.set()
         await accepting
-        assigning = [task for task in asyncio.all_tasks() if task.get_name() == "assign"]
-        assert len(assigning) == 1
         await until(lambda: len(analyzers.got) == 500)
+        assert spool.assigned == (500,)
         assert set(Counter(analyzers.ids()).values()) == {1}
         await settled(distributor)
         assert figures_of(distributor)["analyzers"]["a2"]["first_assigned"] == 500
@@ -141,7 +178,7 @@ async def test_packets_stored_while_their_analyzer_falls_go_elsewhere(tmp_path, 
         spool.gate = threading.Event()
         accepting = asyncio.create_task(distributor.accept(body_of(100, prefix="p")))
         await asyncio.sleep(0.01)
-        distributor.control_health(distributor.fleet["a1"], False)
+        distributor.control("a1", "down")
         spool.gate.set()
         await accepting
         await settled(distributor)
@@ -162,14 +199,14 @@ async def test_bodies_of_packets_that_failed_do_not_pile_up_in_memory(tmp_path, 
     async with running(tmp_path, analyzers, times, **settings) as distributor:
         await distributor.accept(body_of(500, prefix="p", text="x" * 1000))
         await settled(distributor)
-        in_memory = sum(packet.size for packet in distributor._pending.values() if packet.body is not None)
-        assert in_memory == distributor._body_bytes <= 20_000
+        assert held_bytes(distributor) == 0
+        assert len(distributor.fleet.held) == distributor.retrying == 500
         analyzers.broken.clear()
         times.advance(2)
-        distributor.release_due_retries()
+        distributor.tick()
         await settled(distributor)
         assert books(distributor)["delivered"] == 500
-        assert distributor._body_bytes == 0
+        assert held_bytes(distributor) == 0
 
 
 async def test_no_counter_runs_back_while_it_is_being_stored(tmp_path, analyzers, times):
@@ -235,6 +272,58 @@ async def test_request_that_waits_for_another_ones_packets_is_answered_in_time(t
 # Restarts with other settings and other times
 
 
+class SlowLimits:
+    """Shared limits that the first request waits for, and the others not."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.asked = 0
+
+    async def take(self, packets, of_all, of_key):
+        self.asked += 1
+        if self.asked == 1:
+            await self.gate.wait()
+
+
+async def test_request_that_waits_for_shared_limits_is_stored_after_others_that_came_later(
+    tmp_path, analyzers, times
+):
+    limits = SlowLimits()
+    spool = Spool(tmp_path, "os")
+    distributor = Distributor(
+        config_of(), spool, analyzers, clock=times.clock, wall=times.wall, parts=Parts(limits=limits)
+    )
+    await distributor.start()
+    first = asyncio.create_task(distributor.accept(body_of(3, prefix="p")))
+    await until(lambda: limits.asked)
+    await distributor.accept(body_of(3, prefix="q"))
+    limits.gate.set()
+    assert (await first).accepted == ["p-0", "p-1", "p-2"]
+    await settled(distributor)
+    assert len(analyzers.got) == 6
+    await distributor.aclose()
+
+
+async def test_client_that_goes_while_shared_limits_are_asked_leaves_nothing_behind(
+    tmp_path, analyzers, times
+):
+    limits = SlowLimits()
+    spool = Spool(tmp_path, "os")
+    distributor = Distributor(
+        config_of(), spool, analyzers, clock=times.clock, wall=times.wall, parts=Parts(limits=limits)
+    )
+    await distributor.start()
+    gone = asyncio.create_task(distributor.accept(body_of(3, prefix="p")))
+    await until(lambda: limits.asked)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert (distributor.admission.packets, distributor.admission.bytes) == (0, 0)
+    await distributor.accept(body_of(3, prefix="p"))
+    await settled(distributor)
+    assert len(analyzers.got) == 3
+    await distributor.aclose()
+
+
 async def test_pending_packets_of_an_analyzer_that_is_gone_go_to_the_others(tmp_path, analyzers, times):
     analyzers.gate = asyncio.Event()
     analyzers.failing = {f"p-{n}": "crashed" for n in range(50)}
@@ -256,20 +345,22 @@ async def test_pending_packets_of_an_analyzer_that_is_gone_go_to_the_others(tmp_
 async def test_what_a_person_holds_down_stays_down_over_a_restart_until_put_back(tmp_path, analyzers):
     async with running(tmp_path, analyzers) as distributor:
         for id_ in ("a1", "a2"):
-            distributor.control_health(distributor.fleet[id_], False)
-        distributor.control_health(distributor.fleet["a2"], True)
-        await until(lambda: distributor._spool.note("held_down") == ["a1"])
+            distributor.control(id_, "down")
+        distributor.control("a2", None)
+        await until(lambda: held_down_in(distributor) == ["a1"])
     async with running(tmp_path, analyzers, weights={"a1": 1, "a2": 1}) as distributor:
         await distributor.check_health()
-        assert distributor.fleet.held_down == ["a1"]
+        assert [id_ for id_, one in figures_of(distributor)["analyzers"].items() if one["held_down"]] == [
+            "a1"
+        ]
         assert not distributor.fleet["a1"].is_up
         await distributor.accept(body_of(4, prefix="p"))
         await settled(distributor)
         assert len(analyzers.ids("a2")) == len(analyzers.ids()) == 4
-        distributor.control_health(distributor.fleet["a1"], True)
-        await until(lambda: distributor._spool.note("held_down") == [])
+        distributor.control("a1", None)
+        await until(lambda: held_down_in(distributor) == [])
     async with running(tmp_path, analyzers, weights={"a2": 1}) as distributor:
-        assert distributor.fleet.held_down == []
+        assert not any(one["held_down"] for one in figures_of(distributor)["analyzers"].values())
 
 
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
@@ -283,7 +374,7 @@ async def test_wall_clock_that_jumps_over_a_restart_delays_no_retry_beyond_the_l
     times.wall.advance(jump)
     async with running(tmp_path, analyzers, times) as distributor:
         times.clock.advance(60)
-        distributor.release_due_retries()
+        distributor.tick()
         await until(lambda: len(analyzers.got) == 2)
 
 
@@ -302,7 +393,7 @@ async def test_two_packets_of_one_id_in_a_delivery_are_both_kept(tmp_path, analy
         assert books(distributor)["pending"] == 2
         analyzers.failing = {}
         times.advance(2)
-        distributor.release_due_retries()
+        distributor.tick()
         await settled(distributor)
         assert books(distributor) == {
             "accepted": 3, "delivered": 3, "dead": 0, "pending": 0, "conservation_error": 0,
@@ -373,7 +464,7 @@ async def test_whatever_happens_every_packet_is_delivered_once_or_dead(tmp_path,
                         analyzers.failing |= dict.fromkeys(chosen, "crashed")
                 case 3:
                     id_ = dice.choice(list(distributor.fleet.members))
-                    distributor.control_health(distributor.fleet[id_], dice.random() < 0.5)
+                    distributor.control(id_, dice.choice((None, "down", "up", "drain")))
                 case 4:
                     analyzers.broken = {
                         id_: "answered 500" for id_ in ("a1", "a2", "a3") if dice.random() < 0.4
@@ -383,7 +474,7 @@ async def test_whatever_happens_every_packet_is_delivered_once_or_dead(tmp_path,
                     await distributor.check_health()
                 case 6:
                     times.advance(dice.choice((1, 2, 5)))
-                    distributor.release_due_retries()
+                    distributor.tick()
                 case 7:
                     analyzers.failing = dict(list(analyzers.failing.items())[::2])
                 case 8:
@@ -396,17 +487,17 @@ async def test_whatever_happens_every_packet_is_delivered_once_or_dead(tmp_path,
 
     async with running(tmp_path, analyzers, times, **settings) as distributor:
         for analyzer in distributor.fleet.members.values():
-            distributor.control_health(analyzer, True)
+            distributor.control(analyzer.config.id, None)
 
         def all_done():
             times.advance(60)
-            distributor.release_due_retries()
+            distributor.tick()
             return books(distributor)["pending"] == 0
 
         await until(all_done)
         figures = figures_of(distributor)
         dead = {msgspec.json.decode(body)["id"] for _, body, *_ in await distributor.dead_letters(1000, None)}
-        assert distributor.admission.packets == distributor.admission.bytes == distributor._body_bytes == 0
+        assert distributor.admission.packets == distributor.admission.bytes == held_bytes(distributor) == 0
 
     processed = set(analyzers.processed)
     assert set(analyzers.processed.values()) == {1}

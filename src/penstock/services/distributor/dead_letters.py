@@ -9,8 +9,25 @@ from itertools import islice
 from typing import NamedTuple
 
 from penstock.btree import BTreeMultiMap
+from penstock.errors import PenstockError
 
-__all__ = ["DeadLetterIndex", "Failed"]
+__all__ = ["BadQuery", "DeadLetterIndex", "Failed", "Found", "LetterRow"]
+
+LetterRow = tuple[int, bytes, int, str, int]
+"""As `Spool.dead_letters` gives them: seq, body, failures, error, unix time in ms."""
+
+
+class BadQuery(PenstockError, ValueError):
+    """A search of dead letters that cannot be read, or asks for too much."""
+
+
+class Found(NamedTuple):
+    """Letters that a query matches."""
+
+    scores: dict[int, float]
+    """By sequence number, the best first."""
+    searched: int
+    """Letters that were looked at; fewer than there are when the index had no room for the oldest."""
 
 
 class Failed(NamedTuple):
@@ -70,6 +87,26 @@ class DeadLetterIndex:
     def oldest(self, count: int) -> list[Failed]:
         """The `count` that failed first, in order."""
         return [Failed(*entry) for entry in self._by_time.range(limit=max(count, 0))]
+
+    def select(
+        self,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        among: Container[int] | None = None,
+        limit: int | None = None,
+    ) -> list[Failed]:
+        """Letters in order, those that failed first at the front.
+
+        Args:
+            since_ms: only those that failed then or later, unix time.
+            until_ms: only those that failed before then.
+            among: only those in it.
+            limit: how many at the most.
+        """
+        entries = self._by_time.range(since_ms, until_ms, limit=limit if among is None else None)
+        letters = (Failed(*entry) for entry in entries)
+        return list(islice((one for one in letters if among is None or one.seq in among), limit))
 
     def newest(
         self,

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from penstock.services.distributor.state import Distributor
+from penstock.services.distributor.state import Distributor, in_the_books
 
 __all__ = ["figures_of"]
 
@@ -13,7 +13,7 @@ def figures_of(distributor: Distributor) -> dict[str, Any]:
     config, fleet = distributor.config, distributor.fleet
     count = distributor.counted()
     in_flight = sum(analyzer.in_flight for analyzer in fleet.members.values())
-    most_in_flight = len(fleet.members) * config.concurrency * config.batch_packets
+    most_in_flight = sum(one.most_in_flight for one in fleet.members.values())
     return {
         "total_packets_received": count["accepted"],
         "total_messages_routed": count["messages_routed"],
@@ -24,47 +24,63 @@ def figures_of(distributor: Distributor) -> dict[str, Any]:
         "uptime_seconds": round(distributor.uptime, 3),
         "status": distributor.status,
         "draining": distributor.draining,
-        "durability": config.durability,
+        "durability": config.accepted_when,
         "accepted": count["accepted"],
         "messages_accepted": count["messages_accepted"],
+        "replayed": count["replayed"],
         "delivered": count["delivered"],
         "dead": count["dead"],
+        "lost": count["lost"],
         "purged": count["purged"],
         "pending": distributor.pending,
+        "pending_bytes": distributor.admission.bytes,
         "retrying": distributor.retrying,
         "retries": count["retries"],
         "refused": count["refused"],
+        "refused_records": count["refused_records"],
         "duplicates": count["duplicates"],
-        "conservation_error": count["accepted"] - count["delivered"] - count["dead"] - distributor.pending,
+        "conservation_error": fleet.missing(in_the_books(count)),
+        "accept_ms": distributor.accepting.percentiles(),
         "analyzers": analyzer_figures(distributor, count),
+        **fleet.more_figures(),
     }
 
 
 def analyzer_figures(distributor: Distributor, count: Counter[str]) -> dict[str, dict[str, Any]]:
     """The figures of every analyzer, by its id."""
-    fleet = distributor.fleet
-    assigned = {id_: count[f"first_assigned:{id_}"] for id_ in fleet.members}
-    total = sum(assigned.values())
-    targets, ahead = fleet.target_shares, fleet.ahead
-    return {
-        id_: {
-            "name": analyzer.config.name or id_,
-            "url": analyzer.config.public_url,
-            "is_healthy": analyzer.is_up,
-            "held_down": analyzer.held_down,
-            "processed_count": count[f"processed:{id_}"],
-            "error_count": count[f"errors:{id_}"],
-            "weight": analyzer.config.weight,
-            "target_share": targets[id_],
-            "first_assigned": assigned[id_],
-            "share": assigned[id_] / total if total else 0.0,
-            "share_error_packets": round(ahead[id_], 3),
-            "queued": len(analyzer.queue),
-            "in_flight": analyzer.in_flight,
-            "last_error": analyzer.last_error,
-        }
-        for id_, analyzer in fleet.members.items()
-    }
+    figures: dict[str, dict[str, Any]] = {}
+    for group in distributor.fleet.groups.values():
+        assigned = {id_: count[f"first_assigned:{id_}"] for id_ in group.members}
+        total = sum(assigned.values())
+        targets, ahead = group.shares.targets, group.shares.ahead
+        for id_, analyzer in group.members.items():
+            circuit = analyzer.circuit
+            figures[id_] = {
+                "name": analyzer.config.name or id_,
+                "url": analyzer.config.public_url,
+                "is_healthy": analyzer.is_up,
+                "held_down": circuit.overridden == "down",
+                "processed_count": count[f"processed:{id_}"],
+                "error_count": count[f"errors:{id_}"],
+                "weight": analyzer.config.weight,
+                "target_share": targets[id_],
+                "first_assigned": assigned[id_],
+                "share": assigned[id_] / total if total else 0.0,
+                "share_error_packets": round(ahead[id_], 3),
+                "queued": analyzer.waiting,
+                "in_flight": analyzer.in_flight,
+                "last_error": analyzer.last_error,
+                "group": group.config.id,
+                "tier": analyzer.config.tier,
+                "state": circuit.state,
+                "override": circuit.overridden,
+                "override_reason": circuit.reason,
+                "override_ends_in": circuit.expires_in,
+                "concurrency": analyzer.pace.limit,
+                "batch_packets": analyzer.pace.batch_packets,
+                "delivery_ms": analyzer.delivering.percentiles(),
+            }
+    return {id_: figures[id_] for id_ in distributor.fleet.members}
 
 
 def percent(part: float, whole: float) -> float:

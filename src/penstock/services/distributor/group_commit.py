@@ -1,12 +1,15 @@
-"""Group commit: one transaction for everybody who is waiting for one."""
+"""Group commit: one write to the disk for everybody who is waiting for one."""
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
-from penstock.services.distributor.spool import Change, Spool, SpoolError
+from penstock.services.distributor.change import Change
+from penstock.services.distributor.spool import Spool, SpoolError
 
 __all__ = ["GroupCommit", "NotInTime"]
 
@@ -45,9 +48,18 @@ class Group:
 
     def expire(self, timeout: float) -> None:
         """Tells those in a hurry that they need not wait any longer."""
-        for future in self.hurried:
+        hurried, self.hurried, self.timer = self.hurried, [], None  # who comes from now on has a timer anew
+        for future in hurried:
             if not future.done():
                 future.set_exception(NotInTime(f"the packets were not stored within {timeout:g} s"))
+
+
+class Look(NamedTuple):
+    """A look at the spool after a commit, and who is told what it showed."""
+
+    reading: Callable[[], Any]
+    then: Callable[[Any], None]
+    failed: Callable[[SpoolError], None]
 
 
 class GroupCommit:
@@ -75,8 +87,9 @@ class GroupCommit:
         self._spool = spool
         self._prepare = prepare
         self._apply = apply
-        self._timeout = timeout
+        self.timeout = timeout
         self._next = Group()
+        self._looks: deque[Look] = deque()
         self._wanted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
@@ -84,9 +97,28 @@ class GroupCommit:
         """Commits until it is cancelled."""
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
-            group, self._next = self._next, Group()
-            group.resolve(await self._commit(group.change))
+            if self._next.futures:
+                group, self._next = self._next, Group()
+                await self._commit(group)
+            if self._looks:  # one at a time: somebody waits for the next commit
+                await self._look(self._looks.popleft())
+            if not (self._next.futures or self._looks):
+                self._wanted.clear()
+
+    async def _commit(self, group: Group) -> None:
+        change = group.change
+        undo = self._prepare(change)
+        stored = await self.read(partial(result_or_error, partial(self._spool.commit, change)))
+        error = stored if isinstance(stored, SpoolError) else None
+        if error is None:
+            self._apply(change)
+        else:
+            undo(error)
+        group.resolve(error)
+
+    async def _look(self, look: Look) -> None:
+        seen = await self.read(partial(result_or_error, look.reading))
+        (look.failed if isinstance(seen, SpoolError) else look.then)(seen)
 
     def close(self) -> None:
         """Ends the thread; nothing may be waiting."""
@@ -106,25 +138,32 @@ class GroupCommit:
         if hurried:
             group.hurried.append(future)
             if group.timer is None:
-                group.timer = loop.call_later(self._timeout, group.expire, self._timeout)
+                group.timer = loop.call_later(self.timeout, group.expire, self.timeout)
         self._wanted.set()
         return future
+
+    def look(
+        self, reading: Callable[[], T], then: Callable[[T], None], failed: Callable[[SpoolError], None]
+    ) -> None:
+        """Calls `reading` in the spool's thread, and `then` with what it returned.
+
+        What it saw is what had been applied, and nothing else: `then` is called after everything stored
+        before the reading was applied, and before anything stored after it is.
+        """
+        self._looks.append(Look(reading, then, failed))
+        self._wanted.set()
 
     async def read(self, reading: Callable[[], T]) -> T:
         """What `reading` returns, called between two commits in the spool's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, reading)
 
-    async def _commit(self, change: Change) -> SpoolError | None:
-        undo = self._prepare(change)
-        try:
-            await self.read(lambda: self._spool.commit(change))
-        except Exception as failure:
-            error = (
-                failure if isinstance(failure, SpoolError) else SpoolError(f"the spool failed: {failure!r}")
-            )
-            if error is not failure:  # ours to mend, but no reason to leave every client waiting
-                log.error("a commit failed for a reason that nobody thought of", exc_info=failure)
-            undo(error)
-            return error
-        self._apply(change)
-        return None
+
+def result_or_error(reading: Callable[[], T]) -> T | SpoolError:
+    """What it returns, or why it failed, as an error of the spool."""
+    try:
+        return reading()
+    except SpoolError as error:
+        return error
+    except Exception as error:  # ours to mend, but no reason to leave every client waiting
+        log.error("the spool failed for a reason that nobody thought of", exc_info=error)
+        return SpoolError(f"the spool failed: {error!r}")

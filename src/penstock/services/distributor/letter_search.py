@@ -6,13 +6,13 @@ comes, the newest first. So nobody who never searches pays for it.
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from penstock.search import And, Integer, InvertedIndex, Query, Range, Text
+from penstock.search import And, Integer, InvertedIndex, Query, QuerySyntaxError, QueryTooLarge, Range, Text
+from penstock.services.distributor.dead_letters import BadQuery, Found, LetterRow
 
-__all__ = ["Found", "LetterRow", "LetterSearch"]
+__all__ = ["LetterSearch"]
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,6 @@ MAX_TEXT = 65_536
 """Characters of a letter that are searched, of each field."""
 LETTERS_AT_ONCE = 500
 """Read from the spool in one go."""
-
-LetterRow = tuple[int, bytes, int, str, int]
-"""As `Spool.dead_letters` gives them: seq, body, failures, error, unix time in ms."""
 
 FIELDS: dict[str, Text | Integer] = {
     "message": Text(),
@@ -33,15 +30,6 @@ FIELDS: dict[str, Text | Integer] = {
     "metadata": Text(),
     "failed_at": Integer(),
 }
-
-
-class Found(NamedTuple):
-    """Letters that a query matches."""
-
-    scores: dict[int, float]
-    """By sequence number, the best first."""
-    searched: int
-    """Letters that were looked at; fewer than there are when the index had no room for the oldest."""
 
 
 class LetterMessage(msgspec.Struct, gc=False):
@@ -130,11 +118,14 @@ class LetterSearch:
             until_ms: only letters that failed before then.
 
         Raises:
-            QuerySyntaxError: where the query cannot be read, and what was expected there.
-            QueryTooLarge: it has too many clauses, prefixes, phrases or levels.
+            BadQuery: where the query cannot be read and what was expected there, or that it has too many
+                clauses, prefixes, phrases or levels.
         """
-        wanted = within(self._index.parse(query, strict=True), since_ms, until_ms)
-        hits = self._index.search(wanted, len(self._index))
+        try:
+            wanted = within(self._index.parse(query, strict=True), since_ms, until_ms)
+            hits = self._index.search(wanted, len(self._index))
+        except (QuerySyntaxError, QueryTooLarge) as error:
+            raise BadQuery(str(error)) from None
         return Found({int(hit.doc_id): hit.score for hit in hits}, len(self._index))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from penstock.services.distributor.analyzer_client import PacketError, Verdict
+from penstock.services.distributor.carriers.verdict import PacketError, Verdict
 from penstock.services.distributor.config import AnalyzerConfig, Simulation
 from penstock.services.listening import CannotListen
 from penstock.services.problem_details import ProblemRunner, problem, problems_for_http_errors

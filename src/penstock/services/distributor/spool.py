@@ -1,179 +1,182 @@
-"""The spool: every accepted packet on disk until it is delivered or a dead letter, in one SQLite file.
+"""The spool: every accepted packet on disk until it is delivered or a dead letter.
 
-A `Change` is what happened since the last commit; `Spool.commit` stores it whole or not at all. Each
-statement carries many rows and is stepped once: sqlite3 lets go of the GIL in every step, and a thread
-that has to win it back from a busy event loop for each row would wait milliseconds a row.
+A `Change` is what happened since the last commit; `Spool.commit` stores it whole or not at all, as one entry
+of the journal. Packets lie there; dead letters lie in a table beside it. In the data folder:
+
+    lock                  held while a process uses the folder
+    journal/              segments, appended to
+    dead_letters.sqlite3  packets that were given up
+    quarantine/           what could not be read
 """
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import time
+from time import time_ns
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
+from penstock.clock import Clock
 from penstock.errors import PenstockError
+from penstock.services.distributor.change import Change, DeadLetter, Stored
+from penstock.services.distributor.dead_letter_store import DeadLetterStore, Letter
 from penstock.services.distributor.dead_letters import Failed
+from penstock.services.distributor.journal.backlog import Backlog
+from penstock.services.distributor.journal.entries import Owner, records_of
+from penstock.services.distributor.journal.extents import Owned
+from penstock.services.distributor.journal.files import DISK, Files, Memory
+from penstock.services.distributor.journal.frames import NewerVersion
+from penstock.services.distributor.journal.log import Journal
+from penstock.services.distributor.journal.story import Event, story
+from penstock.services.distributor.old_spool import OldSpool
 
-__all__ = ["Change", "DeadLetter", "Retry", "Spool", "SpoolError", "Stored"]
+__all__ = ["DAMAGED", "Backlog", "Event", "Owned", "Recovery", "Spool", "SpoolError"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Durability = Literal["fsync", "os", "memory"]
 
-SYNCHRONOUS = {"fsync": "FULL", "os": "NORMAL", "memory": "OFF"}
-"""In WAL mode FULL syncs the log at every commit; NORMAL only before a checkpoint."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS packets (
-    seq      INTEGER PRIMARY KEY,
-    id       TEXT    NOT NULL,
-    messages INTEGER NOT NULL,
-    analyzer TEXT,             -- whose it is, null while nobody was there to take it
-    failures INTEGER NOT NULL, -- attempts that failed so far
-    due_ms   INTEGER NOT NULL, -- unix time before which it is not tried again
-    body     BLOB    NOT NULL
-);
-CREATE TABLE IF NOT EXISTS dead_letters (
-    seq          INTEGER PRIMARY KEY,
-    failures     INTEGER NOT NULL,
-    error        TEXT    NOT NULL,
-    failed_at_ms INTEGER NOT NULL,
-    body         BLOB    NOT NULL
-);
-CREATE TABLE IF NOT EXISTS client_ids (
-    id          TEXT PRIMARY KEY,
-    accepted_ms INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-"""
-
-APPLICATION_ID = 0x70737031  # "psp1"
-"""Marks a SQLite file as a spool; another number when the tables change."""
-
-CHUNKS = (512, 32, 1)
-"""Rows a statement carries; few sizes, so that each is prepared once and kept."""
+DAMAGED = "its bytes on the disk are not what was written"
+"""The error of a dead letter whose packet could not be read back."""
 
 MAX_READ_BYTES = 16 * 1024 * 1024
 """Bytes of dead letters that are read into memory at a time."""
-
-CHECKPOINT_PAGES = 4000
-"""Pages of 4 KiB in the log before SQLite moves them into the file."""
+RESERVE_BYTES = 4 * 1024 * 1024
+"""Held back on the disk, so that a full one does not keep packets from being noted as delivered."""
+MEMORY_SEGMENT_BYTES = 4 * 1024 * 1024
+"""Segments are no larger where they take memory, and none is kept for its story."""
 
 
 class SpoolError(PenstockError, OSError):
     """The spool could not be read or written; what was to be stored is not stored."""
 
 
-@dataclass(slots=True, eq=False)
-class Stored:
-    """An accepted packet. Its body may be on disk only."""
-
-    seq: int
-    id: str
-    messages: int
-    size: int
-    """Bytes of its body."""
-    body: bytes | None
-    id_is_clients: bool = False
-    analyzer: str | None = None
-    failures: int = 0
-    due_ms: int = 0
-
-
-class Retry(NamedTuple):
-    """A packet that is to be tried again."""
-
-    packet: Stored
-    analyzer: str | None
-    due_ms: int
-
-
-class DeadLetter(NamedTuple):
-    """A packet that is given up."""
-
-    packet: Stored
-    error: str
-    failed_at_ms: int
-
-
 @dataclass(slots=True)
-class Change:
-    """What happened to packets, to be stored in one transaction."""
+class Recovery:
+    """What a spool held when it was opened."""
 
-    accepted: list[Stored] = field(default_factory=list)
-    assigned: list[Stored] = field(default_factory=list)
-    """Stored before, of nobody until now."""
-    delivered: list[Stored] = field(default_factory=list)
-    retried: list[Retry] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
-    purged: list[Failed] = field(default_factory=list)
-    """Dead letters to remove."""
-    counters: Counter[str] = field(default_factory=Counter)
-    """What to add to each counter."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """What else to remember, as anything that JSON can carry."""
-
-    def add(self, other: "Change") -> None:
-        """Takes in a later change."""
-        self.accepted += other.accepted
-        self.assigned += other.assigned
-        self.delivered += other.delivered
-        self.retried += other.retried
-        self.dead += other.dead
-        self.purged += other.purged
-        self.counters.update(other.counters)
-        self.notes |= other.notes
+    last_seq: int
+    """The highest number that a packet ever had."""
+    packets: int
+    """Packets neither delivered nor dead."""
+    bytes: int
+    """Of their bodies."""
+    owners: dict[Owner, Owned]
+    """Those that have never failed, by group and analyzer."""
+    retrying: list[Stored]
+    """Those that have failed, without their bodies."""
+    quarantined: int
+    """Places and files that could not be read and are in the quarantine since."""
 
 
 class Spool:
-    """One SQLite file in WAL mode, used by one thread of one process at a time.
+    """A folder with a journal and a table of dead letters, used by one thread of one process at a time.
+
+    Whatever is found in the folder, it opens, as long as the folder is there and nobody else has it: what
+    cannot be read is moved into the quarantine, and as long as nothing can be written every commit says so.
 
     Args:
-        folder: where `spool.sqlite3` lies; made when missing. Locked against a second process.
+        folder: made when missing. Locked against a second process.
         durability: `fsync` syncs every commit, `os` leaves that to the system, `memory` writes no file.
+        segment_bytes: size of a file of the journal.
+        keep_bytes: size of the part of the journal that is kept when nothing in it is needed any more.
+        files: the file system of the journal.
+        dedupe_ids: how many ids that clients chose are kept at the least.
+        wall: unix nanoseconds.
 
     Raises:
-        SpoolError: the folder cannot be written, another process uses it, or the file is no spool.
+        SpoolError: the folder cannot be made, another process uses it, or it is of a newer version.
     """
 
-    def __init__(self, folder: Path, durability: Durability = "fsync") -> None:
-        self._lock = -1
-        if durability == "memory":
-            place = ":memory:"
-        else:
-            self._lock = locked_folder(folder)
-            place = str(folder / "spool.sqlite3")
+    def __init__(
+        self,
+        folder: Path,
+        durability: Durability = "fsync",
+        *,
+        segment_bytes: int = 64 << 20,
+        keep_bytes: int = 64 << 20,
+        files: Files = DISK,
+        dedupe_ids: int = 1_000_000,
+        wall: Clock = time_ns,
+    ) -> None:
+        self._wall = wall
+        self.letters_unread = False
+        """Whether `failed` could not read them when it was asked last."""
+        in_memory = durability == "memory"
+        if in_memory:
+            files, keep_bytes = Memory(), 0
+            segment_bytes = min(segment_bytes, MEMORY_SEGMENT_BYTES)
+        self._lock = -1 if in_memory else locked_folder(folder)
+        self._letters = DeadLetterStore(None if in_memory else folder, durability, folder / "quarantine")
+        self._letters_gone: set[int] = set()  # by the journal, but still in the table
+        self._letters_in_doubt: set[int] = set()  # whether their packets are dead, while commits fail
         try:
-            self._db = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
-            self._require_spool()
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            self._db.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
-            self._make_tables()
-        except sqlite3.Error as error:
+            self._journal = Journal(
+                folder / "journal",
+                folder / "quarantine",
+                files,
+                durable=durability == "fsync",
+                segment_bytes=segment_bytes,
+                keep_bytes=keep_bytes,
+                dedupe_ids=dedupe_ids,
+                reserve_bytes=0 if in_memory else RESERVE_BYTES,
+                may_remove=self._have_letters_gone,
+            )
+            if not in_memory:
+                OldSpool(folder / "spool.sqlite3", self._journal, self._letters).take_over()
+            self._agree_about_letters()
+            self.recovery = self._recovered()
+        except BaseException as error:
             self.close()
+            if not isinstance(error, (OSError, sqlite3.Error, NewerVersion)):
+                raise
             raise SpoolError(
-                f"the spool {place} cannot be used: {error};"
-                " move the file away or choose another folder with --data-dir"
+                f"the spool {folder} cannot be used: {error};"
+                " move the files away or choose another folder with --data-dir"
             ) from None
 
-    def _require_spool(self) -> None:
-        """Refuses a database that is not empty and not ours."""
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise sqlite3.DatabaseError("it is no spool of this version")
+    def _agree_about_letters(self) -> None:
+        """Removes the letters that are gone by the journal, and those of packets that it says are live."""
+        self._letters_gone.update(self._journal.letters_gone)
+        self._journal.letters_gone.clear()
+        with suppress(SpoolError):
+            letters = [seq for _, seq in self._read(self._letters.failed)]
+            self._letters_gone.update(seq for seq in letters if self._journal.extents.state_of(seq))
+            self._letters_gone.intersection_update(letters)
+            self._journal.last_seq = max([self._journal.last_seq, *letters])
+        self._have_letters_gone()
 
-    def _make_tables(self) -> None:
-        self._db.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {SCHEMA} COMMIT;")
+    def _recovered(self) -> Recovery:
+        extents = self._journal.extents
+        return Recovery(
+            self._journal.last_seq,
+            extents.packets,
+            extents.bytes,
+            {extents.names[number]: owned for number, owned in extents.owned.items() if owned.packets},
+            self._retrying(),
+            self._journal.quarantined + self._letters.mended,
+        )
+
+    def _retrying(self) -> list[Stored]:
+        reader, retrying = self._journal.reader, self._journal.extents.retrying
+        try:
+            packets = [lying.packet for lying in reader.find(list(retrying))]
+        except OSError as error:
+            log.error("packets to be tried again cannot be read yet: %s", error)
+            packets = [reader.unknown(seq).packet for seq in retrying]
+        for packet in packets:
+            packet.body, packet.size = None, retrying[packet.seq].size
+        return packets
 
     def __enter__(self) -> Self:
         return self
@@ -184,98 +187,121 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Moves the log into the file and lets go of the folder."""
-        self._db.close()
+        """Lets go of the folder."""
+        if hasattr(self, "_journal"):
+            self._journal.close()
+        self._letters.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     # Reading
 
-    def pending(self) -> list[Stored]:
-        """All packets neither delivered nor dead, in the order of acceptance, without their bodies."""
-        rows = self._rows(
-            "SELECT seq, id, messages, length(body), analyzer, failures, due_ms FROM packets ORDER BY seq"
-        )
-        return [
-            Stored(seq, id_, messages, size, None, False, analyzer, failures, due_ms)
-            for seq, id_, messages, size, analyzer, failures, due_ms in rows
-        ]
+    def read_backlog(
+        self, group: str, owner: str | None, after: int, packets: int, size_bytes: int
+    ) -> Backlog:
+        """The next packets of a group and owner that have never failed, with their bodies.
 
-    def last_seq(self) -> int:
-        """The highest sequence number ever used by what is still here."""
-        (row,) = self._rows(
-            "SELECT coalesce(max(seq), 0)"
-            " FROM (SELECT max(seq) AS seq FROM packets UNION ALL SELECT max(seq) FROM dead_letters)"
-        )
-        return int(row[0])
+        Args:
+            group: of analyzers.
+            owner: the analyzer that they were assigned to when they were stored, or later; None: nobody.
+            after: only packets with higher numbers.
+            packets: how many at the most.
+            size_bytes: no more once their bodies have this size; always one, while there are any.
+
+        Raises:
+            SpoolError: the disk does not let them be read.
+        """
+        number = self._journal.extents.known_number_of((group, owner))
+        if number is None:
+            return Backlog(after=after, done=True)
+        return self._read(lambda: self._journal.reader.read(number, after, packets, size_bytes))
 
     def bodies(self, seqs: Sequence[int]) -> dict[int, bytes]:
-        """The bodies of packets, by sequence number."""
-        return dict(
-            self._rows(
-                "SELECT seq, body FROM packets WHERE seq IN (SELECT value FROM json_each(?))", as_json(seqs)
-            )
-        )
+        """The bodies of packets, by number; those are left out that are not what was written.
+
+        Raises:
+            SpoolError: the disk does not let them be read.
+        """
+        return self._read(lambda: self._bodies(seqs))
+
+    def _bodies(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        found = [lying.packet for lying in self._journal.reader.find(seqs)]
+        return {packet.seq: packet.body for packet in found if packet.body is not None}
 
     def client_ids(self, since_ms: int, limit: int) -> list[tuple[str, int]]:
         """The ids that clients chose, accepted since then, with their time: the newest, oldest first."""
-        rows = self._rows(
-            "SELECT id, accepted_ms FROM client_ids WHERE accepted_ms >= ? ORDER BY accepted_ms DESC LIMIT ?",
-            since_ms,
-            limit,
-        )
-        return rows[::-1]
+        return self._read(lambda: self._journal.client_ids.newest(self._journal.segments, since_ms, limit))
 
     def counters(self) -> Counter[str]:
         """Every counter as of the last commit."""
-        return Counter(dict(self._rows("SELECT name, value FROM counters")))
+        return Counter(self._journal.counters)
 
     def note(self, name: str) -> Any:
         """What was remembered under `name`, None when nothing was."""
-        rows = self._rows("SELECT value FROM notes WHERE name = ?", name)
-        return msgspec.json.decode(rows[0][0]) if rows else None
+        note = self._journal.notes.get(name)
+        return None if note is None else msgspec.json.decode(note)
+
+    def story(self, id_: str) -> list[Event]:
+        """What the journal still knows of the packets of this id, oldest first; in any thread."""
+        journal = self._journal
+        return self._read(lambda: story(journal.files, journal.folder, list(journal.segments), id_))
+
+    # Dead letters
 
     def failed(self) -> list[Failed]:
-        """When every dead letter failed, by that time and then by number."""
-        rows = self._rows("SELECT failed_at_ms, seq FROM dead_letters ORDER BY failed_at_ms, seq")
-        return list(map(Failed._make, rows))
+        """When every dead letter failed, by that time and then by number; none when they cannot be read."""
+        self.letters_unread = False
+        try:
+            failed = self._letters.failed()
+        except sqlite3.Error as error:
+            log.error("the dead letters cannot be read: %s", error)
+            self.letters_unread = True
+            return []
+        return [letter for letter in failed if self._is_there(letter.seq)]
 
     def failed_at_ms(self, seq: int) -> int | None:
         """When a dead letter failed, unix time in ms; None when there is no such letter."""
-        rows = self._rows("SELECT failed_at_ms FROM dead_letters WHERE seq = ?", seq)
-        return int(rows[0][0]) if rows else None
+        if not self._is_there(seq):
+            return None
+        return self._read(lambda: self._letters.failed_at_ms(seq))
+
+    def letter_bytes(self) -> int:
+        """Bytes of the packets of all dead letters."""
+        return self._letters.bytes
 
     def dead_letters(self, seqs: Sequence[int]) -> list[tuple[int, bytes, int, str, int]]:
         """These dead letters, in this order: seq, body, failures, error, unix time in ms.
 
         Those that are gone are left out, and the last ones once the bodies reach MAX_READ_BYTES.
         """
-        sizes = dict(
-            self._rows(
-                "SELECT seq, length(body) FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))",
-                as_json(seqs),
-            )
-        )
-        read, total = [], 0
-        for seq in seqs:
-            if total >= MAX_READ_BYTES:
-                break
-            if seq in sizes:
-                read.append(seq)
-                total += sizes[seq]
-        rows = self._rows(
-            "SELECT seq, body, failures, error, failed_at_ms FROM dead_letters"
-            " WHERE seq IN (SELECT value FROM json_each(?))",
-            as_json(read),
-        )
-        letters = {row[0]: row for row in rows}
-        return [letters[seq] for seq in read]
+        return [
+            (letter.seq, letter.body, letter.failures, letter.error, letter.failed_at_ms)
+            for letter in self._letters_of(seqs)
+        ]
 
-    def _rows(self, statement: str, *values: Any) -> list[Any]:
+    def letters_as_packets(self, seqs: Sequence[int]) -> list[tuple[int, Stored]]:
+        """These letters, as `dead_letters` has them: number, and a packet without one that never failed."""
+        return [
+            (
+                letter.seq,
+                Stored(0, letter.id, letter.messages, len(letter.body), letter.body, group=letter.group),
+            )
+            for letter in self._letters_of(seqs)
+        ]
+
+    def _is_there(self, seq: int) -> bool:
+        """Whether a letter of the table is one by the journal too."""
+        return seq not in self._letters_gone and seq not in self._letters_in_doubt
+
+    def _letters_of(self, seqs: Sequence[int]) -> list[Letter]:
+        there = [seq for seq in seqs if self._is_there(seq)]
+        return self._read(lambda: self._letters.letters(there, MAX_READ_BYTES))
+
+    def _read(self, reading: Callable[[], T]) -> T:
         try:
-            return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+            return reading()
+        except (OSError, sqlite3.Error) as error:
             raise SpoolError(f"the spool cannot be read: {error}") from None
 
     # Writing
@@ -286,100 +312,90 @@ class Spool:
         Raises:
             SpoolError: nothing of it is stored.
         """
+        journal = self._journal
+        self._refuse_used_numbers(change)
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._store(change)
-            self._db.execute("COMMIT")
-        except BaseException as error:  # whatever it is: no transaction may stay open
-            self._roll_back()
-            if isinstance(error, sqlite3.Error):
-                raise SpoolError(f"the spool cannot be written: {error}") from None
-            raise
+            records = records_of(
+                change, journal.extents.number_of, self._failures_of, self._wall() // 1_000_000
+            )
+        except OverflowError as error:
+            raise SpoolError(f"the spool cannot hold this: {error}") from None
+        dead = [letter.packet.seq for letter in change.dead]
+        try:
+            letters = [self._letter(letter) for letter in change.dead]
+            if letters:  # before the journal says that they are dead
+                self._letters_gone.difference_update(dead)
+                self._letters.put(letters)
+            journal.append(records)
+        except (OSError, sqlite3.Error) as error:
+            self._letters_in_doubt.update(dead)
+            raise SpoolError(f"the spool cannot be written: {error}") from None
+        self._letters_gone.update(self._letters_in_doubt.difference(dead))
+        self._letters_in_doubt.clear()
+        self._letters_gone.update(letter.seq for letter in change.purged)
+        self._letters_gone.update(replay.letter_seq for replay in change.replayed)
+        self._have_letters_gone()
+        journal.tidy()
 
-    def _roll_back(self) -> None:
-        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+    def _refuse_used_numbers(self, change: Change) -> None:
+        seqs = [packet.seq for packet in change.accepted]
+        seqs += [replay.packet.seq for replay in change.replayed]
+        last = self._journal.last_seq
+        if seqs and min(seqs) <= last:
+            raise SpoolError(f"numbers of new packets must be > {last}, got {min(seqs)}")
+        if len(set(seqs)) < len(seqs):
+            raise SpoolError("numbers of new packets must differ, got one twice")
 
-    def _store(self, change: Change) -> None:
-        self._insert(
-            "INSERT INTO packets (seq, id, messages, analyzer, failures, due_ms, body) VALUES",
-            [(p.seq, p.id, p.messages, p.analyzer, 0, 0, p.body) for p in change.accepted],
+    def _failures_of(self, seq: int) -> int:
+        attempted = self._journal.extents.retrying.get(seq)
+        return attempted.failures if attempted else 0
+
+    def _letter(self, dead: DeadLetter) -> Letter:
+        packet = dead.packet
+        body = packet.body if packet.body is not None else self._rest_of(packet)
+        failures = self._failures_of(packet.seq) + 1
+        return Letter(
+            packet.seq,
+            packet.id,
+            packet.group,
+            packet.messages,
+            failures,
+            dead.error,
+            max(dead.failed_at_ms, 0),
+            body,
         )
-        now_ms = int(time() * 1000)
-        self._insert(
-            "INSERT OR REPLACE INTO client_ids (id, accepted_ms) VALUES",
-            [(p.id, now_ms) for p in change.accepted if p.id_is_clients],
-        )
-        if change.assigned:
-            self._for_each(
-                "UPDATE packets SET analyzer = json_extract(value, '$[1]') FROM json_each(?)"
-                " WHERE seq = json_extract(value, '$[0]')",
-                [(p.seq, p.analyzer) for p in change.assigned],
-            )
-        if change.retried:
-            self._for_each(
-                "UPDATE packets SET failures = failures + 1, analyzer = json_extract(value, '$[1]'),"
-                " due_ms = json_extract(value, '$[2]') FROM json_each(?)"
-                " WHERE seq = json_extract(value, '$[0]')",
-                [(retry.packet.seq, retry.analyzer, retry.due_ms) for retry in change.retried],
-            )
-        if change.dead:
-            self._for_each(
-                "INSERT INTO dead_letters (seq, failures, error, failed_at_ms, body)"
-                " SELECT seq, failures + 1, json_extract(value, '$[1]'), json_extract(value, '$[2]'), body"
-                " FROM json_each(?) JOIN packets ON seq = json_extract(value, '$[0]')",
-                [(dead.packet.seq, dead.error, dead.failed_at_ms) for dead in change.dead],
-            )
-        if change.purged:
-            self._for_each(
-                "DELETE FROM dead_letters WHERE seq IN (SELECT value FROM json_each(?))",
-                [letter.seq for letter in change.purged],
-            )
-        gone = [packet.seq for packet in change.delivered] + [dead.packet.seq for dead in change.dead]
-        if gone:
-            self._for_each("DELETE FROM packets WHERE seq IN (SELECT value FROM json_each(?))", gone)
-        self._insert(
-            "INSERT INTO counters (name, value) VALUES",
-            [(name, amount) for name, amount in change.counters.items() if amount],
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        )
-        self._insert(
-            "INSERT OR REPLACE INTO notes (name, value) VALUES",
-            [(name, msgspec.json.encode(value)) for name, value in change.notes.items()],
-        )
+
+    def _rest_of(self, packet: Stored) -> bytes:
+        """The body of a packet as it lies on the disk; when it is damaged, a message that quotes it."""
+        for lying in self._journal.reader.find([packet.seq]):
+            if lying.packet.body is not None:
+                return lying.packet.body
+            text = lying.body.decode(errors="replace")
+            return msgspec.json.encode({"messages": [{"message": f"{DAMAGED}: {text}"}], "id": packet.id})
+        raise OSError(f"packet {packet.id} is not in the journal")
+
+    def _have_letters_gone(self) -> bool:
+        """Removes the letters that are gone by the journal; whether that is done."""
+        if self._letters_gone:
+            try:
+                self._letters.remove(sorted(self._letters_gone))
+            except sqlite3.Error as error:
+                log.error("dead letters cannot be removed yet: %s", error)
+                return False
+            self._letters_gone.clear()
+        return True
 
     def forget_client_ids(self, before_ms: int) -> None:
-        """Removes the ids that clients chose before then."""
-        try:
-            self._db.execute("DELETE FROM client_ids WHERE accepted_ms < ?", (before_ms,))
-        except sqlite3.Error as error:
-            raise SpoolError(f"the spool cannot be written: {error}") from None
-
-    def _insert(self, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "") -> None:
-        """One statement for as many rows as CHUNKS has a size for, until all are in."""
-        start = 0
-        while start < len(rows):
-            size = next(size for size in CHUNKS if size <= len(rows) - start)
-            chunk = rows[start : start + size]
-            row = f"({', '.join('?' * len(chunk[0]))})"
-            values = [value for values in chunk for value in values]
-            self._db.execute(f"{head} {', '.join([row] * size)} {tail}", values)
-            start += size
-
-    def _for_each(self, statement: str, items: Iterable[Any]) -> None:
-        self._db.execute(statement, (as_json(items),))
-
-
-def as_json(items: Iterable[Any]) -> str:
-    return msgspec.json.encode(items).decode()
+        """Needs the ids no more that clients chose before then."""
+        self._journal.client_ids.forget(before_ms)
 
 
 def locked_folder(folder: Path) -> int:
     """A file descriptor that holds the folder's lock; the operating system drops it when the process ends."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+        if not folder.is_dir():
+            DISK.make_folder(folder)
+        lock = lock_file(folder)
     except OSError as error:
         raise SpoolError(f"the data folder {folder} cannot be used: {error.strerror}") from None
     try:
@@ -391,3 +407,12 @@ def locked_folder(folder: Path) -> int:
             " stop that one or choose another folder with --data-dir"
         ) from None
     return lock
+
+
+def lock_file(folder: Path) -> int:
+    """What to lock: a file, or where none can be written and none is, the folder."""
+    with suppress(OSError):
+        return os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    with suppress(OSError):
+        return os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

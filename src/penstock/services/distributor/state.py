@@ -2,29 +2,56 @@
 
 Everything that happens to a packet is a `Change`. It is stored first (group_commit.py) and then applied
 to what is held in memory, in one place, `Distributor._apply`: what the service says is what is on disk.
+
+Who gets what is the fleet's to say (fleet.py), what an answer means the policy's (delivery.py); deliveries.py
+sends, and letters.py does what there is to be done with dead letters. Here they meet.
 """
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import suppress
 from functools import partial
-from heapq import heappop, heappush
 from time import time_ns
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
 
 from penstock.clock import NANOSECONDS, Clock, monotonic_ns
-from penstock.resilience import ExponentialBackoff
-from penstock.services.distributor.admission import Admission, NotStored, Receipt
-from penstock.services.distributor.carrier import AnalyzerClient, DeliveryFailed
-from penstock.services.distributor.config import Config
-from penstock.services.distributor.dead_letters import DeadLetterIndex, Failed
-from penstock.services.distributor.fleet import Analyzer, Fleet
+from penstock.errors import InvalidValue
+from penstock.ratelimit import TokenBucket
+from penstock.services.distributor.admission import Admission, Admitted, NotStored, Receipt, TooFast
+from penstock.services.distributor.carrier import AnalyzerClient
+from penstock.services.distributor.change import Change, Stored
+from penstock.services.distributor.circuit import Override
+from penstock.services.distributor.config import AnalyzerConfig, Config
+from penstock.services.distributor.dead_letters import Found, LetterRow
+from penstock.services.distributor.deliveries import Deliveries, Keeper
+from penstock.services.distributor.delivery import LONGEST_RETRY_AFTER, DeliveryPolicy
+from penstock.services.distributor.filling import Filling
+from penstock.services.distributor.fleet import Fleet
 from penstock.services.distributor.group_commit import GroupCommit
-from penstock.services.distributor.letter_search import Found, LetterRow, LetterSearch
-from penstock.services.distributor.spool import Change, DeadLetter, Retry, Spool, SpoolError, Stored
+from penstock.services.distributor.health import Health
+from penstock.services.distributor.latency import Latency
+from penstock.services.distributor.letters import DeadLetters, Letters, Replaying
+from penstock.services.distributor.live_tail import LiveTail, Tail, TailFilter
+from penstock.services.distributor.packets import Packet
+from penstock.services.distributor.records import RecordsReceipt
+from penstock.services.distributor.reloading import (
+    CannotChange,
+    Difference,
+    Overlay,
+    differences,
+    require_changeable,
+)
+from penstock.services.distributor.retries import Retries
+from penstock.services.distributor.router import Router
+from penstock.services.distributor.shared_limits import SharedLimits
+from penstock.services.distributor.spool import Spool, SpoolError
+from penstock.services.distributor.tasks import Tasks
 
-__all__ = ["Distributor"]
+__all__ = ["Distributor", "Parts"]
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +60,21 @@ T = TypeVar("T")
 MILLISECOND = 1_000_000
 SPOOL_PAUSE = 1.0
 """Seconds after which a change that could not be stored is tried again."""
-MAX_PURGED_AT_ONCE = 2000
-"""Dead letters that one commit removes, so that nobody waits long for the next one: some 40 ms."""
+MOST_DUE_AT_ONCE = 1000
+"""Packets to be tried again that are dealt before others have their turn: some 3 ms."""
 HOUSEKEEPING_INTERVAL = 30.0
 """Seconds between two clean-ups of what has become too old."""
+
+
+class Parts(NamedTuple):
+    """What a distributor is made of, where that depends on the kind of its spool."""
+
+    fleet: Callable[..., Fleet] = Fleet
+    commits: Callable[..., GroupCommit] = GroupCommit
+    filling: Callable[..., Filling] = Filling
+    letters: Callable[..., DeadLetters] = DeadLetters
+    limits: SharedLimits | None = None
+    """What limits several distributors together."""
 
 
 class Distributor:
@@ -48,7 +86,19 @@ class Distributor:
         client: carries packets to analyzers.
         clock: nanoseconds, for everything that waits.
         wall: unix nanoseconds, for everything that is stored.
+        parts: what goes with the spool.
+
+    Attributes:
+        config: the settings in force.
+        draining: whether it is shutting down.
+        fleet: the analyzers.
+        admission: what may come in.
+        accepting: how long requests took, from the body in hand to stored.
+        counters: every count as of the last commit.
     """
+
+    failed: asyncio.Future[BaseException]
+    """Done with the error of a task that should never have ended; made by `start`."""
 
     def __init__(
         self,
@@ -58,43 +108,63 @@ class Distributor:
         *,
         clock: Clock = monotonic_ns,
         wall: Clock = time_ns,
+        parts: Parts = Parts(),  # noqa: B008 -- it cannot change
     ) -> None:
-        self.config = config
+        self._overlay = Overlay.remembered(spool.note("analyzers"), config)
+        self.config = config if self._overlay is None else self._overlay.over(config)
         self.draining = False
-        self.fleet = Fleet(
-            config.analyzers, probes_to_fall=config.probes_to_fall, errors_to_fall=config.errors_to_fall
-        )
+        self.accepting = Latency(clock)
+        self.counters: Counter[str] = Counter()
         self._spool = spool
         self._client = client
         self._clock = clock
         self._wall = wall
         self._started = clock()
-        self.admission = Admission(config, clock)
-        self._backoff = ExponentialBackoff(
-            config.retry_first, limit=max(config.retry_first, config.retry_limit)
-        )
-        self._commits = GroupCommit(
-            spool, prepare=self._prepare, apply=self._apply, timeout=config.accept_timeout
-        )
-        self._committing: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._workers: set[asyncio.Task[None]] = set()
-        self.failed: asyncio.Future[BaseException]
-        """Done with the error of a task that should never have ended; made by `start`."""
-
-        self.counters: Counter[str] = Counter()
+        self._limits = parts.limits
         self._unsaved: Counter[str] = Counter()  # counted since, stored with the next change
         self._saving: Counter[str] = Counter()  # those of the change that is being stored
-        self._pending: dict[int, Stored] = {}
-        self._dead_letters = DeadLetterIndex()
-        self._letter_search: LetterSearch | None = None  # made by the first search
-        self._reading_letters = asyncio.Lock()
-        self._purging = False  # whether letters are on their way out
-        self._unassigned: deque[Stored] = deque()  # of nobody, until an analyzer is up
-        self._retries: list[tuple[int, int, Stored]] = []  # heap of (due, seq, packet)
-        self._retry_added = asyncio.Event()
-        self._delivered_before = 0  # in earlier lives
-        self._body_bytes = 0  # of bodies in memory
+        self._router = Router(self.config.groups)
+        self.fleet = parts.fleet(self.config, clock, self._key_of)
+        self.admission = Admission(self.config, clock, self._router)
+        self._retries = Retries(clock, wall)
+        self._sooner = asyncio.Event()  # something is due before what is waited for
+        self._committing = Tasks(self._fail)
+        self._tasks = Tasks(self._fail)
+        self._commits = parts.commits(
+            spool, prepare=self._prepare, apply=self._apply, timeout=self.config.accept_timeout
+        )
+        self._filling = parts.filling(
+            self.fleet,
+            spool,
+            self._commits,
+            wall=wall,
+            record=self._record,
+            spawn=self._tasks.spawn,
+            pause=lambda: SPOOL_PAUSE,
+        )
+        refill = self._filling.refill
+        self._health = Health(
+            self.fleet,
+            client,
+            clock=clock,
+            wall=wall,
+            record=self._record,
+            spawn=self._tasks.spawn,
+            refill=refill,
+            sooner=self._sooner.set,
+        )
+        keeper = Keeper(self._record, self._bodies, self._health.changed, self.fleet.hand_over, refill)
+        policy = DeliveryPolicy(self.config)
+        self._deliveries = Deliveries(client, policy, keeper, clock=clock, wall=wall, failed=self._fail)
+        self._letters = parts.letters(
+            self.config,
+            spool,
+            self._commits,
+            self.admission,
+            record=self._record,
+            spawn=self._tasks.spawn,
+        )
+        self._tail = LiveTail()
 
     # Starting and stopping
 
@@ -102,95 +172,126 @@ class Distributor:
         """Takes up what the spool holds and begins to deliver."""
         self.failed = asyncio.get_running_loop().create_future()
         self._load()
-        self._spawn(self._commits.run(), "group commit", self._committing)
+        self._committing.spawn(self._commits.run(), "group commit")
         for analyzer in self.fleet.members.values():
-            for number in range(self.config.concurrency):
-                self._spawn(
-                    self._deliver_for_ever(analyzer),
-                    f"deliver to {analyzer.config.id} {number}",
-                    self._workers,
-                )
-        self._spawn(self._retry_for_ever(), "retries", self._tasks)
-        self._spawn(self._probe_for_ever(), "health", self._tasks)
-        self._spawn(self._clean_up_for_ever(), "housekeeping", self._tasks)
+            self._deliveries.start(analyzer)
+        self._filling.refill()
+        self._tasks.spawn(self._keep_time(), "retries")
+        self._tasks.spawn(self._health.probe_for_ever(lambda: self.config.health_interval), "health")
+        self._tasks.spawn(self._clean_up_for_ever(), "housekeeping")
+        if (
+            self._overlay is None and self._spool.note("analyzers") is not None
+        ):  # or it would come back one day
+            forget = self._record(Change(notes=self._remembered()))
+            self._tasks.spawn(forget, "forget the analyzers that were changed at run time")
 
     def _load(self) -> None:
-        self.counters = self._spool.counters()
-        self._delivered_before = self.counters["delivered"]
-        self.fleet.restore_credits(self._spool.note("credits"))
-        for id_ in self._spool.note("held_down") or ():
-            if id_ in self.fleet.members:
-                self.fleet.hold_down(self.fleet[id_])
-        self._dead_letters = DeadLetterIndex(self._spool.failed())
-        self.admission.resume(self._spool, self._wall() // MILLISECOND)
-        for packet in self._spool.pending():
-            self._pending[packet.seq] = packet
-            self.admission.came_in(packet)
-            if packet.failures:
-                self._retry_later(packet)
-            elif packet.analyzer in self.fleet.members:
-                self._queue(packet)
-            else:
-                self._unassigned.append(packet)
-        if self._unassigned:
-            self._deal_unassigned()
+        spool, recovery = self._spool, self._spool.recovery
+        now_ms = self._wall() // MILLISECOND
+        self.counters = spool.counters()
+        self.fleet.restore(spool.note)
+        self._health.restore(spool.note)
+        self._letters.load()
+        since_ms = now_ms - round(self.config.dedupe_window * 1000)
+        ids = spool.client_ids(since_ms, self.config.dedupe_ids)
+        self.admission.resume(recovery.last_seq, recovery.packets, recovery.bytes, ids, now_ms)
+        for (group, owner), owned in recovery.owners.items():
+            self.fleet.source(group, owner).resume(owned.packets, owned.bytes)
+        for packet in recovery.retrying:
+            self.fleet.will_be_retried(packet)
+            self._retries.add(packet, self._deliveries.policy.longest_wait)
+        if lost := self.fleet.missing(in_the_books(self.counters)):
+            log.error("%d packets that were accepted are not in the spool: it was damaged", lost)
+            self._count("lost", lost)
 
     async def drain(self) -> None:
         """Accepts nothing more and lets the deliveries under way finish; what waits stays in the spool."""
         self.draining = True
-        for analyzer in self.fleet.members.values():
-            analyzer.wanted.set()
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=self.config.drain_timeout)
+        self._filling.stop()
+        self._tail.close()
+        await self._deliveries.drain(self.config.drain_timeout)
 
     async def aclose(self) -> None:
         """Drains if that has not been done, stores everything and closes the spool."""
         if not self.draining:
             await self.drain()
-        await ended(self._workers | self._tasks)
+        await self._deliveries.aclose()
+        await self._tasks.cancel()
         await self._store_the_rest()
-        await ended(self._committing)
+        await self._committing.cancel()
         self._commits.close()
         self._spool.close()
 
     async def _store_the_rest(self) -> None:
         """Waits until nothing is left to be stored, or what stores has ended by an error."""
-        if not self._committing:
+        committing = self._committing.running
+        if not committing:
             return
         last = self._commits.submit(Change())  # changes are stored in order, and with it what was counted
-        await asyncio.wait({last, *self._committing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({last, *committing}, return_when=asyncio.FIRST_COMPLETED)
         if last.done() and (error := last.exception()):
             log.error("%s; the last figures are not stored", error)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str, tasks: set[asyncio.Task[None]]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        tasks.add(task)
-        task.add_done_callback(partial(self._ended, tasks))
-
-    def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-        tasks.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        log.critical("%s ended by an error", task.get_name(), exc_info=error)
+    def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_result(error)
 
     # Accepting
 
-    async def accept(self, body: bytes) -> Receipt:
+    async def accept(self, body: bytes, *, limit: TokenBucket | None = None) -> Receipt:
         """Stores the packets of a request body; those in the receipt's `accepted` are as safe as promised.
+
+        Args:
+            body: a JSON array of packets.
+            limit: of the packets that this client may send.
 
         Raises:
             UnreadableRequest: the body is no array of packets.
-            TooFast: the rate limit says no.
+            TooFast: the rate limit, of the client or of all, says no.
             NotStored: draining, or the spool did not store them, in time or at all. They may have been
                 stored all the same: sending them again with the same ids is safe.
         """
+        self._require_open()
+        began = self._clock()
+        admitted = self.admission.admit(body, limit)
+        self._count("refused", len(admitted.receipt.refused))
+        await self._limit(admitted, limit)
+        await self._store(admitted)
+        self.accepting.record_since(began)
+        return admitted.receipt
+
+    async def accept_records(
+        self, records: Sequence[bytes], *, ids: str | None = None, limit: TokenBucket | None = None
+    ) -> RecordsReceipt:
+        """See `Intake.accept_records`."""
+        self._require_open()
+        began = self._clock()
+        admitted = self.admission.admit_records(records, ids, limit)
+        self._count("refused_records", len(admitted.receipt.refused))
+        await self._limit(admitted, limit)
+        await self._store(admitted)
+        self.accepting.record_since(began)
+        return admitted.receipt
+
+    def _require_open(self) -> None:
         if self.draining:
             raise NotStored("the distributor is shutting down", self.config.drain_timeout)
-        admitted = self.admission.admit(body)
+
+    async def _limit(self, admitted: Admitted[Any], limit: TokenBucket | None) -> None:
+        """Asks the limits that hold for several distributors."""
+        packets = len(admitted.fresh) + admitted.duplicates
+        if self._limits is None or not packets:
+            return
+        try:
+            await self._limits.take(packets, self.admission.bucket, limit)
+        except BaseException as error:
+            refusal = error if isinstance(error, TooFast) else NotStored("whoever sent the packets has gone")
+            self.admission.not_stored(admitted.fresh, refusal)
+            raise
+        self.admission.number(admitted.fresh)  # later requests may have been stored meanwhile
+
+    async def _store(self, admitted: Admitted[Any]) -> None:
         self._count("duplicates", admitted.duplicates)
-        self._count("refused", len(admitted.receipt.refused))
         try:
             if admitted.waits:
                 waits = admitted.waits + ([self._store_new(admitted.fresh)] if admitted.fresh else [])
@@ -201,78 +302,74 @@ class Distributor:
             raise NotStored(str(error)) from None
         except TimeoutError:
             raise NotStored(f"the packets were not stored within {self.config.accept_timeout:g} s") from None
-        return admitted.receipt
 
     def _store_new(self, packets: list[Stored]) -> asyncio.Future[None]:
-        messages = sum(packet.messages for packet in packets)
-        counters = Counter(accepted=len(packets), messages_accepted=messages)
+        counters = Counter(accepted=len(packets), messages_accepted=sum([one.messages for one in packets]))
         return self._commits.submit(Change(accepted=packets, counters=counters), hurried=True)
+
+    def _key_of(self, packet: Stored) -> str | None:
+        """What a sticky group holds a packet together by that came from the spool."""
+        return self._router.key_of(packet.group, decode(packet.body).messages) if packet.body else None
 
     # Storing
 
     def _prepare(self, change: Change) -> Callable[[SpoolError], None]:
         """Assigns what has no analyzer yet, in the order of storing; returns what undoes it."""
-        credits_before = self.fleet.credits()
-        new = change.accepted + change.assigned
-        for packet, id_ in zip(new, self.fleet.assign(len(new)), strict=False):  # none when none is up
-            packet.analyzer = id_
-            change.counters[f"first_assigned:{id_}"] += 1
+        if change.notes:  # which may have been made before others that are stored already
+            change.notes.update(self._remembered())
+        new = change.accepted + [replay.packet for replay in change.replayed] + change.assigned
+        self.fleet.find_keys([replay.packet for replay in change.replayed])
+        groups = self.fleet.served_by(new) if new else set()
+        credits_before = self.fleet.credits(groups)
+        if new:
+            self.fleet.assign(new, change.counters)
+            change.notes.update(self.fleet.credits(groups))
+        for packet in [packet for packet in change.assigned if packet.analyzer is None]:
+            self.fleet.leave(packet)  # all have fallen meanwhile
+            change.assigned.remove(packet)
         self._saving, self._unsaved = self._unsaved, Counter()
         change.counters.update(self._saving)
-        change.notes["credits"] = self.fleet.credits()
         return partial(self._take_back, change, credits_before)
 
+    def _remembered(self) -> dict[str, Any]:
+        """What people have said and changed, to hold over a restart."""
+        overlay = None if self._overlay is None else msgspec.to_builtins(self._overlay)
+        return {"analyzers": overlay, **self._health.notes()}
+
     def _take_back(self, change: Change, credits_before: dict[str, Any], error: SpoolError) -> None:
-        self.fleet.restore_credits(credits_before)
+        self.fleet.restore(credits_before.get)
         self._unsaved.update(self._saving)
         self._saving = Counter()
-        for packet in change.accepted + change.assigned:
+        for packet in change.assigned:
             packet.analyzer = None
-        for packet in change.accepted:
-            self.admission.not_stored(packet, error)
+            self.fleet.leave(packet)
+        self.admission.not_stored(change.accepted, error)
 
     def _apply(self, change: Change) -> None:
         """Makes what is held in memory agree with what has just been stored."""
         self.counters.update(change.counters)
         self._saving = Counter()
-        for packet in change.accepted:
-            self._pending[packet.seq] = packet
-            self._body_bytes += packet.size
-            self._drop_body_beyond_bound(packet)
-            self.admission.stored(packet)
-            self._queue_or_set_aside(packet)
-        for packet in change.assigned:
-            self._queue_or_set_aside(packet)
-        if self._unassigned and self.fleet.up:  # somebody rose while they were being stored
-            self._deal_unassigned()
-        for packet in change.delivered:
-            self._forget(packet)
-        for letter in change.dead:
-            self._forget(letter.packet)
-        self._dead_letters.add(Failed(letter.failed_at_ms, letter.packet.seq) for letter in change.dead)
-        if self._letter_search is not None:
-            self._letter_search.died(letter.packet.seq for letter in change.dead)
-            self._letter_search.purged(letter.seq for letter in change.purged)
-        if change.purged:
-            self._dead_letters.remove(change.purged)
-            self._purging = False
-        for retry in change.retried:
-            retry.packet.failures += 1
-            retry.packet.due_ms = retry.due_ms
-            self._drop_body_beyond_bound(retry.packet)
-            self._retry_later(retry.packet)
+        self._tail.tell(change, self._wall() // MILLISECOND)
+        if change.accepted:
+            self.admission.stored(change.accepted)
+            self.fleet.stored(change.accepted)
+        if change.replayed:
+            self.fleet.stored([replay.packet for replay in change.replayed])
+        if change.assigned:
+            self.fleet.stored(change.assigned)
+        if change.delivered:
+            self._forget(change.delivered)
+        if change.dead:
+            self._forget([letter.packet for letter in change.dead])
+        if change.dead or change.purged or change.replayed:
+            self._letters.apply(change)
+        for packet, analyzer, due_ms, _ in change.retried:
+            self._retry_later(packet, analyzer, due_ms)
+        self._filling.refill()
 
-    def _drop_body_beyond_bound(self, packet: Stored) -> None:
-        """Lets go of a body that is on disk, when those in memory are too many."""
-        if packet.body is not None and self._body_bytes > self.config.max_memory_bytes:
-            packet.body = None
-            self._body_bytes -= packet.size
-
-    def _forget(self, packet: Stored) -> None:
-        del self._pending[packet.seq]
-        if packet.body is not None:
-            self._body_bytes -= packet.size
-        self.admission.went_out(packet)
+    def _forget(self, packets: Sequence[Stored]) -> None:
+        self.fleet.ended(packets)
+        self.admission.left(len(packets), sum([packet.size for packet in packets]))
 
     async def _record(self, change: Change) -> None:
         """Stores what has happened already; a spool that fails is asked again until it succeeds."""
@@ -282,224 +379,153 @@ class Distributor:
         if amount:
             self._unsaved[name] += amount
 
-    # Queueing
-
-    def _queue_or_set_aside(self, packet: Stored) -> None:
-        if packet.analyzer is None:
-            self._unassigned.append(packet)
-        else:
-            self._queue(packet)
-
-    def _queue(self, packet: Stored) -> None:
-        """Puts a packet with its analyzer, or with another if that one is down."""
-        analyzer = self.fleet.members.get(packet.analyzer or "")
-        if analyzer is not None and analyzer.is_up:
-            analyzer.put(packet)
-        else:
-            self._move(packet)
-
-    def _move(self, packet: Stored) -> None:
-        """Gives a packet to another analyzer; it waits when there is none."""
-        other = self.fleet.reassign(packet.analyzer if packet.analyzer in self.fleet.members else None)
-        if other is None:
-            self._unassigned.append(packet)
-        else:
-            packet.analyzer = other
-            self.fleet[other].put(packet)
-
-    def _deal_unassigned(self) -> None:
-        """Deals what has waited for an analyzer; what never had one is assigned by the shares."""
-        if self.draining:  # the next start does it
-            return
-        waiting, self._unassigned = self._unassigned, deque()
-        first = [packet for packet in waiting if packet.analyzer is None]
-        for packet in waiting:
-            if packet.analyzer is not None:
-                self._move(packet)
-        if first:
-            self._spawn(self._record(Change(assigned=first)), "assign", self._tasks)
-
-    def rose_or_fell(self, analyzer: Analyzer) -> None:
-        """What follows when an analyzer's health has changed."""
-        if analyzer.is_up:
-            log.warning("analyzer %s is up", analyzer.config.id)
-            self._deal_unassigned()
-            return
-        log.warning("analyzer %s is down: %s", analyzer.config.id, analyzer.last_error or "held down")
-        for packet in analyzer.take_all():
-            self._move(packet)
-
-    # Delivering
-
-    async def _deliver_for_ever(self, analyzer: Analyzer) -> None:
-        config = self.config
-        while not self.draining:  # asked here too: an analyzer that falls has `wanted` cleared
-            await analyzer.wanted.wait()
-            if config.linger and len(analyzer.queue) < config.batch_packets and not self.draining:
-                await asyncio.sleep(config.linger)
-            if self.draining:
-                return
-            batch = analyzer.take(config.batch_packets, config.batch_bytes)
-            if batch:
-                await self.deliver(analyzer, batch)
-
-    async def deliver(self, analyzer: Analyzer, batch: list[Stored]) -> None:
-        """One delivery and what follows from it, stored; until then it counts as in flight."""
-        analyzer.in_flight += len(batch)
-        try:
-            await self._fetch_bodies(batch)
-            errors = await self._try_to_deliver(analyzer, batch)
-            await self._record(self._outcome(analyzer, batch, errors))
-        finally:
-            analyzer.in_flight -= len(batch)
-
-    async def _fetch_bodies(self, batch: list[Stored]) -> None:
-        """Reads the bodies that were too many to keep in memory."""
-        missing = {packet.seq: packet for packet in batch if packet.body is None}
-        if not missing:
-            return
-        read = partial(self._spool.bodies, list(missing))
-        bodies = await until_spool_does(partial(self._commits.read, read))
-        for seq, body in bodies.items():
-            missing[seq].body = body
-            self._body_bytes += len(body)
-
-    async def _try_to_deliver(self, analyzer: Analyzer, batch: list[Stored]) -> Mapping[str, str]:
-        """The errors of those packets that were not delivered, by id."""
-        try:
-            errors = await self._client.deliver(analyzer.config, batch)
-        except DeliveryFailed as error:
-            if self.fleet.delivery_failed(analyzer, str(error)):
-                self.rose_or_fell(analyzer)
-            return dict.fromkeys([packet.id for packet in batch], str(error))
-        self.fleet.delivery_succeeded(analyzer)
-        return errors
-
-    def _outcome(self, analyzer: Analyzer, batch: list[Stored], errors: Mapping[str, str]) -> Change:
-        id_ = analyzer.config.id
-        change = Change()
-        now_ms = self._wall() // MILLISECOND
-        for packet in batch:
-            error = errors.get(packet.id)
-            if error is None:
-                change.delivered.append(packet)
-                change.counters["messages_routed"] += packet.messages
-            elif packet.failures + 1 >= self.config.max_attempts:
-                change.dead.append(DeadLetter(packet, error, now_ms))
-            else:
-                delay_ms = round(self._backoff.delay(packet.failures + 1) * 1000)
-                change.retried.append(Retry(packet, id_, now_ms + delay_ms))
-        failed = len(change.retried) + len(change.dead)
-        change.counters.update(
-            {
-                "delivered": len(change.delivered),
-                "retries": len(change.retried),
-                "dead": len(change.dead),
-                f"processed:{id_}": len(change.delivered),
-                f"errors:{id_}": failed,
-            }
-        )
-        return change
+    async def _bodies(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        read = partial(self._spool.bodies, seqs)
+        return await until_spool_does(partial(self._commits.read, read))
 
     # Retrying
 
-    def _retry_later(self, packet: Stored) -> None:
-        wait_ms = max(0, packet.due_ms - self._wall() // MILLISECOND)
-        longest = round(self._backoff.limit * 1000)  # should the wall clock have been set back
-        heappush(self._retries, (self._clock() + min(wait_ms, longest) * MILLISECOND, packet.seq, packet))
-        self._retry_added.set()
+    def _retry_later(self, packet: Stored, analyzer: str | None, due_ms: int) -> None:
+        packet.failures += 1
+        packet.due_ms = due_ms
+        packet.body = None
+        packet.analyzer = analyzer
+        if self.fleet.will_be_retried(packet):
+            self._retries.add(packet, LONGEST_RETRY_AFTER)
+            self._sooner.set()
 
-    def release_due_retries(self) -> None:
-        """Queues every packet whose time to be tried again has come, elsewhere if it can be."""
-        now = self._clock()
-        while self._retries and self._retries[0][0] <= now:
-            self._move(heappop(self._retries)[2])
+    def tick(self) -> None:
+        """Does what is due by the clock: retries, and the end of what a person said for a time."""
+        for packet in self._retries.take_due(MOST_DUE_AT_ONCE):
+            self.fleet.move(packet)
+        self._health.expire()
+        for analyzer in self.fleet.members.values():
+            analyzer.wanted.set()
 
-    async def _retry_for_ever(self) -> None:
+    async def _keep_time(self) -> None:
         while True:
-            self._retry_added.clear()
-            self.release_due_retries()
-            wait = (self._retries[0][0] - self._clock()) / NANOSECONDS if self._retries else None
-            try:
-                async with asyncio.timeout(wait):
-                    await self._retry_added.wait()
-            except TimeoutError:
-                pass
+            self._sooner.clear()
+            self.tick()
+            waits = [wait for wait in (self._retries.wait, self._health.ends_in) if wait is not None]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(waits, default=None)):
+                    await self._sooner.wait()
 
-    # Health and housekeeping
+    # Health
 
-    def control_health(self, analyzer: Analyzer, healthy: bool) -> None:
-        """Does what a person wants: holds an analyzer down until it is put back, or puts it back."""
-        changed = self.fleet.put_back(analyzer) if healthy else self.fleet.hold_down(analyzer)
-        remember = Change(notes={"held_down": self.fleet.held_down})
-        self._spawn(self._record(remember), "remember who is held down", self._tasks)
-        if changed:
-            self.rose_or_fell(analyzer)
+    def control(
+        self, analyzer_id: str, state: Override | None, ttl: float | None = None, reason: str = ""
+    ) -> None:
+        """Does what a person wants with an analyzer, over restarts too.
+
+        Args:
+            analyzer_id: which one.
+            state: `down` takes it out, `drain` lets it finish what it has in memory and gives it nothing new,
+                `up` uses it whatever its health; None puts it back: it is up until it fails again.
+            ttl: seconds for which this holds. None: until somebody says otherwise.
+            reason: why, for others to read.
+
+        Raises:
+            UnknownAnalyzer: there is none of that id.
+            ValueError: state or ttl is out of its range.
+        """
+        self._health.control(analyzer_id, state, ttl, reason)
 
     async def check_health(self) -> None:
         """Probes every analyzer once, all at the same time."""
-        await asyncio.gather(*(self._probe(analyzer) for analyzer in self.fleet.members.values()))
+        await self._health.probe_all()
 
-    async def _probe(self, analyzer: Analyzer) -> None:
-        try:
-            await self._client.probe(analyzer.config)
-        except DeliveryFailed as error:
-            changed = self.fleet.probe_failed(analyzer, str(error))
-        else:
-            changed = self.fleet.probe_succeeded(analyzer)
-        if changed:
-            self.rose_or_fell(analyzer)
-
-    async def _probe_for_ever(self) -> None:
-        while True:
-            await self.check_health()
-            await asyncio.sleep(self.config.health_interval)
+    # Housekeeping
 
     async def clean_up(self) -> None:
-        """Forgets client ids that are older than the window, and the oldest dead letters beyond the bound."""
+        """Forgets client ids older than the window, and the oldest dead letters beyond the bounds."""
         self.admission.forget_old_ids()
         before_ms = self._wall() // MILLISECOND - round(self.config.dedupe_window * 1000)
         try:
             await self._commits.read(lambda: self._spool.forget_client_ids(before_ms))
+            await self._letters.load_late()
+            await self._letters.purge_excess()
         except SpoolError as error:
             log.error("%s", error)
-        await self._purge()
-
-    async def _purge(self) -> None:
-        """Removes the dead letters that failed first, beyond the bound."""
-        while not self._purging:  # else another call is removing the same ones, and goes on
-            excess = len(self._dead_letters) - self.config.max_dead_letters
-            purged = self._dead_letters.oldest(min(excess, MAX_PURGED_AT_ONCE))
-            if not purged:
-                return
-            self._purging = True
-            await self._record(Change(purged=purged, counters=Counter(purged=len(purged))))
 
     async def _clean_up_for_ever(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_INTERVAL)
             await self.clean_up()
 
-    # Telling
+    # Other settings while it runs
 
-    @property
-    def uptime(self) -> float:
-        """Seconds since it was made."""
-        return (self._clock() - self._started) / NANOSECONDS
+    async def change_analyzers(self, analyzers: Sequence[AnalyzerConfig]) -> list[Difference]:
+        """Works with these analyzers from now on, over restarts too while the settings stay as they are.
 
-    @property
-    def status(self) -> Literal["healthy", "degraded", "unhealthy"]:
-        """Healthy: every analyzer is up; degraded: some are; unhealthy: none is."""
-        up = len(self.fleet.up)
-        if up == len(self.fleet.members):
-            return "healthy"
-        return "degraded" if up else "unhealthy"
+        Those that stay keep what they are owed. What waits for those that go is given to others; deliveries
+        under way to them finish.
 
-    def seconds_until_room(self) -> float:
-        """After the queue was full: the time that delivering a tenth of it takes at the pace so far."""
-        delivered = self.counters["delivered"] - self._delivered_before
-        pace = delivered / max(self.uptime, 1.0)
-        return min(60.0, self.config.max_pending / 10 / pace) if pace else 10.0
+        Args:
+            analyzers: all of them.
+
+        Returns:
+            What is other than before.
+
+        Raises:
+            CannotChange: it is shutting down.
+            ValueError: there are none, too many, or they make no sense together.
+        """
+        if not analyzers:
+            raise InvalidValue("analyzers must be at least one, got none")
+        config = msgspec.structs.replace(self.config, analyzers=tuple(analyzers))
+        base = self.config.analyzers if self._overlay is None else self._overlay.base
+        return await self._work_by(config, Overlay(base, config.analyzers))
+
+    async def reload(self, config: Config) -> list[Difference]:
+        """Works by these settings from now on.
+
+        Analyzers that were changed at run time stay so, unless the settings name others than before.
+
+        Returns:
+            What is other than before.
+
+        Raises:
+            CannotChange: some of it needs a restart, or it is shutting down; nothing has changed.
+            ValueError: a rule of a group cannot be understood; nothing has changed.
+        """
+        overlay = self._overlay
+        if overlay is not None and overlay.base == config.analyzers:
+            config = overlay.over(config)
+        else:
+            overlay = None
+        require_changeable(self.config, config)
+        return await self._work_by(config, overlay)
+
+    async def _work_by(self, config: Config, overlay: Overlay | None) -> list[Difference]:
+        if self.draining:
+            raise CannotChange("nothing changes any more: the distributor is shutting down")
+        router = Router(config.groups)  # the last that may refuse something
+        found = differences(self.config, config)
+        there = {(one.id, one.url) for one in config.analyzers}
+        left = [one for one in self.config.analyzers if (one.id, one.url) not in there]
+        self._overlay = None if overlay is None or overlay.base == overlay.now else overlay
+        before = set(self.fleet.members.values())
+        self._router = router
+        self.config = self._letters.config = config
+        self._deliveries.policy = DeliveryPolicy(config)
+        self._commits.timeout = config.accept_timeout
+        gone = self.fleet.take_settings(config)
+        self.admission.change(config, router)
+        for analyzer in gone:
+            self._deliveries.stop(analyzer)
+            self.fleet.abandon(analyzer)
+        for analyzer in self.fleet.members.values():
+            if analyzer not in before:
+                self._deliveries.start(analyzer)
+            analyzer.wanted.set()
+        self._filling.refill()
+        await self._record(Change(notes=self._remembered()))
+        for analyzer_config in left:
+            await self._client.forget(analyzer_config)
+        return found
+
+    # Dead letters
 
     async def dead_letters(
         self,
@@ -519,20 +545,11 @@ class Distributor:
             until_ms: only those that failed before then.
             among: only those in it.
         """
-        after = None
-        if before is not None:
-            at_ms = await self._commits.read(lambda: self._spool.failed_at_ms(before))
-            if at_ms is None:
-                return []
-            after = Failed(at_ms, before)
-        seqs = self._dead_letters.newest(
-            limit, after=after, since_ms=since_ms, until_ms=until_ms, among=among
-        )
-        return await self.letters(seqs)
+        return await self._letters.newest(limit, before, since_ms, until_ms, among)
 
     async def letters(self, seqs: Sequence[int]) -> list[LetterRow]:
         """These dead letters, as `Spool.dead_letters` gives them."""
-        return await self._commits.read(lambda: self._spool.dead_letters(seqs))
+        return await self._letters.read(seqs)
 
     async def search_dead_letters(
         self, query: str, since_ms: int | None = None, until_ms: int | None = None
@@ -547,22 +564,64 @@ class Distributor:
             until_ms: only those that failed before then.
 
         Raises:
-            QuerySyntaxError: the query cannot be read.
-            QueryTooLarge: it has too many clauses, prefixes, phrases or levels.
+            BadQuery: the query cannot be read, or has too many clauses, prefixes, phrases or levels.
         """
-        if self._letter_search is None:
-            there = (seq for _, seq in self._dead_letters.oldest(len(self._dead_letters)))
-            self._letter_search = LetterSearch(there, self.config.max_search_bytes)
-        search = self._letter_search
-        async with self._reading_letters:
-            while seqs := search.next_to_read():
-                letters = None
-                try:
-                    letters = await self.letters(seqs)
-                    await asyncio.to_thread(search.read, letters)
-                finally:
-                    search.end_reading(letters)
-        return await asyncio.to_thread(search.find, query, since_ms, until_ms)
+        return await self._letters.search(query, since_ms, until_ms)
+
+    async def count_dead_letters(self, which: Letters) -> int:
+        """How many dead letters are meant."""
+        return len(await self._letters.select(which))
+
+    async def purge_dead_letters(self, which: Letters) -> int:
+        """Removes dead letters; returns how many there were."""
+        return await self._letters.purge(which)
+
+    async def replay_dead_letters(self, which: Letters, *, rate: float | None = None) -> Replaying:
+        """Begins to make packets of dead letters again, with their ids and all attempts before them.
+
+        A letter that is a packet again is no letter any more, so that replaying twice delivers once.
+
+        Args:
+            which: the letters.
+            rate: packets a second, at the most. None: as fast as there is room.
+
+        Raises:
+            Busy: another replay is under way.
+        """
+        return await self._letters.replay(which, rate)
+
+    @property
+    def replaying(self) -> Replaying | None:
+        """The last replay, under way or over; None when there was none since the start."""
+        return self._letters.replaying
+
+    # Telling
+
+    def subscribe(self, wanted: TailFilter | None = None, maxsize: int = 1000) -> Tail:
+        """What happens to packets from now on, while the returned context manager is open.
+
+        Args:
+            wanted: which of it; everything when None.
+            maxsize: events that wait to be taken, at the most; then the oldest are dropped, and counted.
+        """
+        return self._tail.subscribe(wanted or TailFilter(), maxsize)
+
+    async def story(self, id_: str) -> Any:
+        """What the spool still knows of a packet, see `Spool.story`."""
+        return await asyncio.to_thread(self._spool.story, id_)
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was made."""
+        return (self._clock() - self._started) / NANOSECONDS
+
+    @property
+    def status(self) -> Literal["healthy", "degraded", "unhealthy"]:
+        """Healthy: every analyzer is up; degraded: some are; unhealthy: none is."""
+        up = len(self.fleet.up)
+        if up == len(self.fleet.members):
+            return "healthy"
+        return "degraded" if up else "unhealthy"
 
     def counted(self) -> Counter[str]:
         """Every count since the spool was made, the last ones included, which are not stored yet."""
@@ -571,12 +630,21 @@ class Distributor:
     @property
     def pending(self) -> int:
         """Packets that are neither delivered nor given up."""
-        return len(self._pending)
+        return self.fleet.pending
 
     @property
     def retrying(self) -> int:
         """Pending packets that wait to be tried again."""
-        return len(self._retries)
+        return len(self._retries) + self.fleet.waiting
+
+
+decode = msgspec.json.Decoder(Packet).decode
+
+
+def in_the_books(counters: Counter[str]) -> int:
+    """Packets that should be pending, by what was counted."""
+    came = counters["accepted"] + counters["replayed"]
+    return came - counters["delivered"] - counters["dead"] - counters["lost"]
 
 
 async def until_spool_does(ask: Callable[[], Awaitable[T]]) -> T:
@@ -587,12 +655,3 @@ async def until_spool_does(ask: Callable[[], Awaitable[T]]) -> T:
         except SpoolError as error:
             log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
             await asyncio.sleep(SPOOL_PAUSE)
-
-
-async def ended(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancels tasks and returns when they have ended."""
-    running = set(tasks)
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)

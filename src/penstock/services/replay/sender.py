@@ -30,6 +30,7 @@ from penstock.clock import NANOSECONDS, Clock, checked_clock
 from penstock.errors import PenstockError
 from penstock.ratelimit import TokenBucket
 from penstock.resilience.backoff import ExponentialBackoff
+from penstock.services.bearer import bearer
 from penstock.services.http_client import reason_of, retry_after_seconds
 from penstock.services.printable import one_line
 from penstock.services.replay.packets import Packet
@@ -145,6 +146,7 @@ class Sender:
         patience: seconds without an accepted packet until it gives up, > 0.
         timeout: seconds for one request, > 0.
         compress: sends bodies as gzip.
+        api_key: shown to a distributor that wants one.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
         now: returns the wall time in UTC, for a Retry-After that is a date.
         sleep: waits between tries.
@@ -161,6 +163,7 @@ class Sender:
         patience: float = 60.0,
         timeout: float = 60.0,
         compress: bool = False,
+        api_key: str | None = None,
         clock: Clock | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -174,6 +177,9 @@ class Sender:
         self._patience = patience
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
         self._compress = compress
+        self._headers = {"User-Agent": f"penstock/{penstock.__version__}", "Accept-Encoding": "identity"}
+        if api_key is not None:
+            self._headers["Authorization"] = bearer(api_key)
         self._clock = checked_clock(clock)
         self._now = now
         self._sleep = sleep
@@ -211,7 +217,7 @@ class Sender:
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": f"penstock/{penstock.__version__}", "Accept-Encoding": "identity"},
+            headers=self._headers,
         )
 
     def update_seconds(self) -> None:

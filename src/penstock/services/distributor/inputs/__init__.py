@@ -1,0 +1,1 @@
+"""Inputs: what speaks other protocols than the REST API, and makes records of what comes."""
