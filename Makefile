@@ -6,7 +6,10 @@
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help run test check bench bench-peers bench-distributor bench-ping docs clean
+ROUNDS ?= 100
+CASES ?= 10000000
+
+.PHONY: help run test check bench bench-peers bench-distributor bench-ping torture fuzz docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +36,12 @@ bench-distributor: ## Load the distributor and print what it carries
 
 bench-ping: ## Hold the pinger against Go, wrk, hey and the truth
 	@scripts/bench ping $(ARGS)
+
+torture: ## Torment the distributor for ROUNDS rounds and count what is lost
+	@scripts/torture --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: ## Feed CASES broken inputs to every parser of the distributor
+	@scripts/fuzz-parsers --cases $(CASES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 docs: ## Build the documentation, docs/_build/html
 	@scripts/docs $(ARGS)
