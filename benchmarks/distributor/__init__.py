@@ -1,0 +1,1 @@
+"""What the logs distributor carries, and how it behaves when there is too much."""
