@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from penstock.errors import InvalidValue
+from penstock.errors import InvalidValue, PenstockError
 from penstock.services.bearer import bearer
 from penstock.services.distributor.client.errand import PostAnswer
 from penstock.services.retry_after import retry_after_seconds
@@ -18,7 +18,7 @@ __all__ = ["NoAnswer", "Posting", "api_url"]
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
-class NoAnswer(Exception):
+class NoAnswer(PenstockError, RuntimeError):
     """A request got no answer, and why in plain words."""
 
 

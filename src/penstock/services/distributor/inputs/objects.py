@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from penstock.errors import PenstockError
 from penstock.services.distributor.inputs import times
 from penstock.services.distributor.inputs.levels import LONGEST_LEVEL, LONGEST_SOURCE, level_of_number
 from penstock.services.distributor.packets import UNREADABLE, Message, in_words
@@ -55,7 +56,7 @@ decode_text = msgspec.json.Decoder(str).decode
 encode = msgspec.json.Encoder().encode
 
 
-class NotAnObject(ValueError):
+class NotAnObject(PenstockError, ValueError):
     """What should be a JSON object is none."""
 
 
