@@ -236,8 +236,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When a packet counts as accepted: on the disk, in the operating system's hands (survives a kill
     of the process, not a power cut), or in memory only."""
     spool: str = ""
-    """`nats://HOST:PORT` or `nats://HOST:PORT/PREFIX`: packets are kept in NATS JetStream, which any number
-    of distributors share. Empty: in `data_dir`."""
+    """A server such as nats://10.0.0.5:4222 or nats://10.0.0.5:4222/PREFIX: packets are kept in JetStream,
+    which any number of distributors share. Empty: in `data_dir`."""
     spool_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     """Servers of a NATS cluster that keep each packet."""
     spool_hold: Annotated[float, Meta(ge=1, le=3600)] = 30.0
