@@ -6,7 +6,7 @@
 PYTHON ?= python3
 export PYTHON
 
-ROUNDS ?= 100
+ROUNDS ?= 500
 CASES ?= 10000000
 
 .PHONY: help run test check bench bench-peers bench-distributor bench-ping torture fuzz docs clean
