@@ -16,9 +16,8 @@ class SyslogLines:
     def setup(self, impl, syntax):
         module = import_module(f"penstock.services.distributor.inputs._syslog_lines_{impl}")
         self.lines = module.SyslogLines(256 * 1024, 1024 * 1024)
-        head = {"rfc5424": RFC_5424, "rfc3164": RFC_3164, "neither": b"", "quotes": b'<13>"a" \\ \t' * 20}[
-            format
-        ]
+        heads = {"rfc5424": RFC_5424, "rfc3164": RFC_3164, "neither": b"", "quotes": b'<13>"a" \\ \t' * 20}
+        head = heads[syntax]
         self.stream = (head.ljust(255, b"x")[:255] + b"\n") * 1000
         self.counted = (b"255 " + RFC_5424.ljust(255, b"x")) * 1000
 
