@@ -179,9 +179,8 @@ class Distributor:
         self._tasks.spawn(self._keep_time(), "retries")
         self._tasks.spawn(self._health.probe_for_ever(lambda: self.config.health_interval), "health")
         self._tasks.spawn(self._clean_up_for_ever(), "housekeeping")
-        if (
-            self._overlay is None and self._spool.note("analyzers") is not None
-        ):  # or it would come back one day
+        outdated = self._overlay is None and self._spool.note("analyzers") is not None
+        if outdated:  # it would come back one day
             forget = self._record(Change(notes=self._remembered()))
             self._tasks.spawn(forget, "forget the analyzers that were changed at run time")
 

@@ -38,11 +38,6 @@ class SegmentFacts:
     """Packets, live or not, whose bytes are not what was written."""
     faults: int = 0
 
-    @property
-    def live_share(self) -> float:
-        """Part of its bytes that are of live packets."""
-        return self.segment.size_bytes / max(self.segment.end, 1)
-
 
 class Inspection:
     """What lies in a data folder.

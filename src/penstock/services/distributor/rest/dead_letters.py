@@ -21,6 +21,7 @@ from penstock.services.distributor.rest.queries import (
     search_in_query,
 )
 from penstock.services.distributor.spool import SpoolError
+from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import problem
 
 __all__ = [
@@ -144,9 +145,7 @@ async def replay_dead_letters(request: web.Request) -> web.Response:
     distributor = request.app[DISTRIBUTOR]
     try:
         if wanted.dry_run:
-            return answer(
-                {"dry_run": True, "matching": await distributor.count_dead_letters(wanted.letters())}
-            )
+            return await how_many(distributor, wanted)
         replaying = await distributor.replay_dead_letters(wanted.letters(), rate=wanted.rate)
     except Busy as error:
         return problem(409, f"{error}; GET {request.path} tells how far it is, DELETE stops it")
@@ -155,6 +154,11 @@ async def replay_dead_letters(request: web.Request) -> web.Response:
     except SpoolError as error:
         return problem(503, str(error), headers=retry_after(1))
     return answer(progress_of(replaying), 202)
+
+
+async def how_many(distributor: Distributor, wanted: Chosen) -> web.Response:
+    """What a dry run tells."""
+    return answer({"dry_run": True, "matching": await distributor.count_dead_letters(wanted.letters())})
 
 
 async def tell_replaying(request: web.Request) -> web.Response:
@@ -187,9 +191,7 @@ async def purge_dead_letters(request: web.Request) -> web.Response:
     distributor = request.app[DISTRIBUTOR]
     try:
         if wanted.dry_run:
-            return answer(
-                {"dry_run": True, "matching": await distributor.count_dead_letters(wanted.letters())}
-            )
+            return await how_many(distributor, wanted)
         return answer({"dry_run": False, "purged": await distributor.purge_dead_letters(wanted.letters())})
     except BadQuery as error:
         return problem(400, f"q cannot be read: {error}")
