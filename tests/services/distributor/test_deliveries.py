@@ -219,7 +219,8 @@ async def test_analyzer_that_hangs_holds_up_nobody_and_fills_no_memory(tmp_path,
     async with running(tmp_path, analyzers, times, **settings) as distributor:
         for round_ in range(20):
             await distributor.accept(body_of(100, prefix=f"r{round_}", text="x" * 500))
-        await until(lambda: len(analyzers.ids("a2")) == 1000)
+        await until(lambda: books(distributor)["delivered"] == 1000)  # held until that is stored
+        assert len(analyzers.ids("a2")) == 1000
         assert distributor.fleet["a1"].queue.bytes < 21_000
         assert len(distributor.fleet.held) < 45
         assert figures_of(distributor)["analyzers"]["a1"]["queued"] > 900
