@@ -1,9 +1,12 @@
-"""How hypothesis searches, and which tests a run on one twin has."""
+"""How hypothesis searches, which tests a run on one twin has, and what a run of many tests needs."""
 
+import gc
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from ports import free_port
 
 # at random here, the same inputs every time in CI; no deadline, for the machines are shared and a slow
 # example is no wrong one
@@ -33,3 +36,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [test for test in items if is_of_the_other_twin(test, chosen)]
         items[:] = [test for test in items if not is_of_the_other_twin(test, chosen)]
         config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Spares what has been collected, tests above all, of which a run has 20,000.
+
+    They stay until the end, and each collection of garbage went through them, which was most of its time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Nobody else gets it while the test runs, as may happen to that of pytest-asyncio, which it replaces."""
+    return free_port()

@@ -11,6 +11,7 @@ as long as it is false, the loop waits for them as every loop does, and the cloc
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -59,6 +60,16 @@ def run_in_virtual_time(
     """asyncio.run on a loop of `clock`."""
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(clock, lateness, may_pass)) as runner:
         return runner.run(main)
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Runs an async test on a loop of its own clock: no pause of the machine makes a time limit pass."""
+
+    @wraps(test)
+    def run(*arguments: Any, **how: Any) -> None:
+        run_in_virtual_time(test(*arguments, **how), ManualClock())
+
+    return run
 
 
 def run_once(loop: asyncio.AbstractEventLoop) -> None:

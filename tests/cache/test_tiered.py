@@ -29,10 +29,11 @@ from penstock.cache.tiered import (
 )
 from penstock.clock import ManualClock
 from penstock.errors import PenstockError
-from redis_server import PATIENCE, RedisServer
+from redis_server import RedisServer
 
 pytestmark = pytest.mark.engine
 
+PATIENCE = 20  # seconds after which a test that hangs fails
 CALM = 10.0  # seconds: a time limit that a busy machine does not reach
 PREFIX = "penstock:cache:"
 DEAD = "redis://127.0.0.1:1/0"  # nobody listens on port 1
@@ -465,19 +466,22 @@ async def test_server_that_is_down_at_the_start_is_found_later(own_server):
 
 
 async def test_front_of_a_frozen_server_is_trusted_for_max_staleness_only(own_server):
-    async with opened(own_server, max_staleness=0.3, timeout=0.1) as cache:
+    async with opened(own_server, max_staleness=0.3) as cache:
         await cache.set("a", 1)
         await fetched(cache, "a")
         own_server.freeze()
-        began = time.monotonic()
+        began = asked_at = served_at = time.monotonic()
         while in_front(cache, "a") is not module.NOTHING:
-            assert time.monotonic() < began + PATIENCE
-            served_at = time.monotonic()
+            assert asked_at < began + PATIENCE
+            served_at = asked_at
             await asyncio.sleep(0.001)
+            asked_at = time.monotonic()
         assert served_at - began <= 0.3
-        await eventually(lambda: cache.stats().losses == 1)
+        await eventually(lambda: not cache.stats().connected)
+        cache._redis._timeout = 0.1
         with pytest.raises(TieredCacheUnavailable):
             await cache.get("a")
+        cache._redis._timeout = CALM
         own_server.thaw()
         await eventually(lambda: cache.stats().connected)
         assert await fetched(cache, "a") == 1
@@ -496,15 +500,16 @@ async def test_process_that_was_stopped_serves_nothing_old_when_it_goes_on(serve
 
 
 async def test_quiet_cache_stays_connected(server):
-    async with opened(server, max_staleness=0.3) as cache:
-        await cache.set("a", 1)
-        await fetched(cache, "a")
-        server.client().config_resetstat()
-        stats = server.client().info
-        await eventually(lambda: stats("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 6)
-        assert (
-            cache.stats().losses <= 1
-        )  # a busy machine may be late once; without pongs it would be lost three times
+    def pings():
+        return server.client().info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
+
+    async with opened(server, max_staleness=0.5) as cache:
+        async with asyncio.timeout(3 * PATIENCE):  # a machine that pauses may lose it now and then
+            while True:
+                losses, before = cache.stats().losses, pings()
+                await eventually(lambda: pings() - before >= 6)  # noqa: B023  # without pongs: lost after 3
+                if cache.stats().losses == losses:
+                    break
 
 
 @pytest.mark.parametrize("wrong", [-1, float("nan"), "soon", None])
@@ -609,13 +614,13 @@ async def test_several_processes_on_a_cold_key_compute_once(server):
         await go_on.wait()
         return "value"
 
-    caches = [opened(server, lease=60) for _ in range(3)]
+    caches = [opened(server, lease=180) for _ in range(3)]
     async with caches[0] as one, caches[1] as two, caches[2] as three:
         tasks = [asyncio.create_task(each.get_or_compute("a", compute)) for each in (one, two, three)]
         await begun.wait()
         await eventually(lambda: all(each.stats().misses for each in (one, two, three)))
         go_on.set()
-        async with asyncio.timeout(PATIENCE / 2):  # they are told; a look every lease / 3 comes in 20 seconds
+        async with asyncio.timeout(PATIENCE):  # they are told; a look every lease / 3 comes after a minute
             assert await asyncio.gather(*tasks) == ["value"] * 3
         assert computed == ["a"]
         assert server.client().keys("lease:*") == []
@@ -689,18 +694,26 @@ async def test_process_that_hangs_is_not_waited_for_for_ever(server):
         assert cache.stats().not_stored == 1
 
 
-async def test_lease_is_renewed_while_a_value_is_computed(server):
-    def renewals():
-        return server.client().info("commandstats").get("cmdstat_pexpire", {"calls": 0})["calls"]
+async def test_lease_is_renewed_while_a_value_is_computed(server, monkeypatch):
+    client, lease, slept = server.client(), f"lease:{PREFIX}a", set()
+
+    async def sleep(seconds):
+        slept.add(seconds)
+        await asyncio.sleep(seconds / 1000)
+
+    monkeypatch.setattr(module, "sleep", sleep)
 
     async def compute(key):
-        await eventually(lambda: renewals() > 3)
+        for _ in range(3):
+            assert client.pexpire(lease, 30_000)
+            await eventually(lambda: client.pttl(lease) > 30_000)
         return "slow"
 
-    async with opened(server, lease=0.3) as one, opened(server, lease=0.3) as other:
+    async with opened(server, lease=60) as one, opened(server, lease=60) as other:
         values = await asyncio.gather(one.get_or_compute("a", compute), other.get_or_compute("a", compute))
         assert values == ["slow"] * 2
         assert one.stats().computed + other.stats().computed == 1
+        assert slept == {20}  # and once more before the lease has ended
 
 
 async def test_value_that_is_too_large_is_given_and_not_stored(server):
@@ -932,9 +945,12 @@ async def test_frozen_server_costs_the_timeout_once_in_a_while(own_server):
     clock = ManualClock()
     async with opened(own_server, timeout=0.05, retry_after=60, clock=clock, on_error="bypass") as cache:
         own_server.freeze()
+        while cache._redis._failed is None:  # a wait that this process held up is no reason to leave it alone
+            await cache.get("a")
+        errors = cache.stats().errors
         for _ in range(50):
             await cache.get("a")
-        assert cache.stats().errors == 1
+        assert cache.stats().errors == errors
         own_server.thaw()
         clock.advance(60)
         cache._redis._timeout = CALM

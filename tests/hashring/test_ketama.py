@@ -57,9 +57,9 @@ def held(server: str, value: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def servers():
+def servers(tmp_path_factory):
     with ExitStack() as running:
-        yield [running.enter_context(MemcachedServer()) for _ in range(3)]
+        yield [running.enter_context(MemcachedServer(tmp_path_factory.mktemp("memcached"))) for _ in range(3)]
 
 
 @pytest.mark.engine

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from redis_server import RedisServer, free_port
+from ports import free_port
+from redis_server import RedisServer
 from twins import both_twins
 
 KeyHash = both_twins("penstock.hashring.key_hash")

@@ -17,7 +17,9 @@ from penstock.sharding._routing import bucket_function
 from penstock.sharding.buckets import BucketMap, MigrationPlan, StalePlan, UnknownShard
 from penstock.sharding.hash_shards import HashShards
 from penstock.sharding.scatter_gather import ShardsFailed, ShardTimeout
-from redis_server import RedisServer, free_port
+from ports import free_port
+from redis_server import RedisServer
+from virtual_time import in_virtual_time
 
 USERS = {
     "user:alice": {"age": 30, "plan": "pro"},
@@ -278,6 +280,7 @@ async def test_method_of_every_shard_is_called_by_name(make_shard):
         assert pages.values == {"a": [("xx", 2)], "b": [("x", 1)]}
 
 
+@in_virtual_time
 async def test_hanging_shard_leaves_a_partial_result():
     shards = held("a", "b")
     router = HashShards(shards)
@@ -692,6 +695,7 @@ async def test_hanging_target_holds_up_the_migration_and_no_writer():
     assert await everything(router) == dict.fromkeys(range(100), "new")
 
 
+@in_virtual_time
 async def test_write_that_is_under_way_when_the_migration_begins_is_waited_for():
     shards = held("a", "b")
     router = about_to_move(shards)
@@ -708,6 +712,7 @@ async def test_write_that_is_under_way_when_the_migration_begins_is_waited_for()
     assert entries(shards["b"]) == {"k": "new"}
 
 
+@in_virtual_time
 async def test_pause_is_the_longest_that_writes_are_held_up():
     shards = held("a", "b")
     router = about_to_move(shards)
@@ -740,6 +745,7 @@ async def test_pause_is_the_longest_that_writes_are_held_up():
     writing[0].cancel()
 
 
+@in_virtual_time
 async def test_target_that_heeds_no_cancellation_holds_up_no_writer():
     shards = held("a")
     router = about_to_move(shards)

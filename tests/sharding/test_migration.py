@@ -21,6 +21,7 @@ from penstock.sharding import (
     SQLiteShard,
 )
 from sharding.shards import HeldShard, entries
+from virtual_time import in_virtual_time
 
 EXAMPLES = int(os.environ.get("PENSTOCK_EXAMPLES", "8"))
 
@@ -160,6 +161,7 @@ async def test_split_where_there_is_no_range_is_refused():
 @pytest.mark.parametrize("who", ["source", "target"])
 @pytest.mark.parametrize("mode", ["fail", "hang", "late"])
 @pytest.mark.parametrize("only", ["page", "put"])
+@in_virtual_time
 async def test_shard_that_fails_or_hangs_leaves_the_old_map_in_force(who, mode, only):
     low, _, router = await two(timeout=0.05)
     before = await everything(router)
@@ -198,6 +200,7 @@ async def test_write_is_acknowledged_though_the_target_fails():
     assert await router.get(52) == "newer"
 
 
+@in_virtual_time
 async def test_write_waits_no_longer_than_the_timeout_for_a_target_that_hangs():
     low, _, router = await two(timeout=0.05)
     new = HeldShard()
@@ -212,6 +215,7 @@ async def test_write_waits_no_longer_than_the_timeout_for_a_target_that_hangs():
         await moving
 
 
+@in_virtual_time
 async def test_reads_and_writes_elsewhere_go_on_while_the_target_hangs():
     _, _, router = await two(timeout=1)
     new = HeldShard()
@@ -272,6 +276,7 @@ async def test_cancelled_write_does_not_come_back_after_the_move():
             assert seen == "newer"
 
 
+@in_virtual_time
 async def test_write_that_began_before_the_move_and_lands_late_is_moved_too():
     low, _, router = await two()
     low.gate, low.only = asyncio.Event(), ("put",)
@@ -286,6 +291,7 @@ async def test_write_that_began_before_the_move_and_lands_late_is_moved_too():
     assert await router.get(52) == "late"
 
 
+@in_virtual_time
 async def test_write_that_hangs_from_before_keeps_a_range_from_moving_and_is_not_forgotten():
     low, _, router = await two(timeout=0.03)
     low.gate, low.only = asyncio.Event(), ("put",)
@@ -300,6 +306,7 @@ async def test_write_that_hangs_from_before_keeps_a_range_from_moving_and_is_not
     assert await router.get(52) == "late"
 
 
+@in_virtual_time
 async def test_read_that_began_before_the_new_map_finds_its_row():
     saved = asyncio.Event()
 
@@ -321,6 +328,7 @@ async def test_read_that_began_before_the_new_map_finds_its_row():
     assert (await moving).leftovers is None
 
 
+@in_virtual_time
 async def test_two_writes_of_a_key_come_to_both_shards_in_one_order():
     class Slow(HeldShard):
         async def put(self, key, value):
@@ -425,6 +433,7 @@ async def test_map_that_cannot_be_saved_is_not_used():
     assert await everything(router) == before
 
 
+@in_virtual_time
 async def test_saving_the_map_is_not_cancelled_halfway():
     saving, go_on = asyncio.Event(), asyncio.Event()
 

@@ -16,6 +16,7 @@ from penstock.errors import PenstockError
 from penstock.sharding import DictShard, InvalidCursor, NoShard, Range, RangeShards, ShardError
 from penstock.sharding.cursor import decode_cursor, encode_cursor
 from sharding.shards import HeldShard, entries
+from virtual_time import in_virtual_time
 
 
 def three(**how):
@@ -213,6 +214,7 @@ async def test_scan_reads_no_more_ahead_than_it_may(prefetch):
     assert taken == 2000
 
 
+@in_virtual_time
 async def test_scan_reads_nothing_more_once_its_limit_is_in_hand():
     shards, router = await filled()
     async with router.scan(limit=5, prefetch=1) as scan:
@@ -222,6 +224,7 @@ async def test_scan_reads_nothing_more_once_its_limit_is_in_hand():
     assert [shard.calls.count(("page", 0)) for shard in shards] == [1, 0, 0]
 
 
+@in_virtual_time
 async def test_shards_are_read_at_the_same_time():
     shards, router = await filled()
     gate = asyncio.Event()
@@ -249,6 +252,7 @@ async def test_scan_goes_on_after_an_error():
     assert [key async for key, _ in scan] == list(range(11, 31))
 
 
+@in_virtual_time
 async def test_scan_goes_on_after_a_cancelled_step():
     shards, router = await filled()
     gate = shards[0].gate = asyncio.Event()

@@ -448,7 +448,7 @@ def test_password_is_not_shown():
 @pytest.mark.engine
 async def test_server_that_is_not_there_is_told():
     from penstock.sharding.postgres_shard import PostgreSQLShard
-    from redis_server import free_port
+    from ports import free_port
 
     async with PostgreSQLShard(f"postgresql://nobody@127.0.0.1:{free_port()}/none", int) as shard:
         with pytest.raises(ShardError, match="the table shard cannot be used: ConnectionRefusedError"):
@@ -474,12 +474,14 @@ async def test_server_that_hangs_fails_the_call_in_time_and_works_when_it_is_bac
     from postgres_server import PostgreSQLServer
 
     with PostgreSQLServer() as server:
-        async with PostgreSQLShard(server.dsn, int, timeout=0.5) as shard:
+        async with PostgreSQLShard(server.dsn, int, timeout=30) as shard:
             await shard.put(1, "kept")
             server.freeze()
+            shard._timeout = 0.5
             try:
                 with pytest.raises(ShardError, match=r"no answer in 0\.5 s"):
                     await asyncio.wait_for(shard.get(1), 20)
             finally:
                 server.thaw()
+            shard._timeout = 30
             assert await shard.get(1) == "kept"

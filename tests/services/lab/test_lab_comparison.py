@@ -59,10 +59,9 @@ async def test_patterns_keep_their_bounds(site, pattern, most):
     assert measured.peak_in_flight == most
 
 
-async def test_a_server_that_is_not_there_is_an_outcome(site):
-    async with running(Behaviour(), Config(port=0)) as (url, _):
-        pass
-    measured = await run_pattern("bounded", Settings(url=f"{url}/data", requests=20))
+async def test_a_server_that_is_not_there_is_an_outcome(unused_tcp_port):
+    settings = Settings(url=f"http://127.0.0.1:{unused_tcp_port}/data", requests=20)
+    measured = await run_pattern("bounded", settings)
     assert measured.outcomes == {"connect": 20}
     assert (measured.good, measured.latency.p99) == (0, 0)
 

