@@ -3,6 +3,10 @@
 #   docker build -t penstock .
 #   docker run --init -p 8080:8080 -v penstock:/var/lib/penstock penstock
 #   docker run penstock analyzer --host 0.0.0.0
+#
+# With all that a distributor can use, not only the fast event loop:
+#
+#   docker build -t penstock --build-arg EXTRAS=speed,nats,redis,snappy,zstd .
 
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update \
@@ -13,8 +17,9 @@ COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY tests/data/LICENSE-UNICODE.txt tests/data/
 COPY csrc csrc
 COPY src src
+ARG EXTRAS=speed
 RUN python -m venv /opt/penstock \
-    && PENSTOCK_REQUIRE_EXTENSIONS=1 /opt/penstock/bin/pip install --no-cache-dir '.[speed]'
+    && PENSTOCK_REQUIRE_EXTENSIONS=1 /opt/penstock/bin/pip install --no-cache-dir ".[$EXTRAS]"
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/penstock /opt/penstock

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,6 +87,14 @@ def test_build_context_holds_what_the_image_copies_and_nothing_that_was_built():
     copied = {source for source, _ in sources()}
     assert {source.rstrip("/") for source in copied} == let_in
     assert lines.index("src/**/*.so") > lines.index("!src")  # the last line that matches decides
+
+
+def test_extras_that_the_image_is_built_with_are_those_of_the_package():
+    text = (ROOT / "Dockerfile").read_text()
+    there_are = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"EXTRAS=(\S+)", text)
+    assert len(named) == 2
+    assert set(",".join(named).split(",")) <= there_are.keys()
 
 
 def test_image_starts_the_distributor_where_the_world_can_reach_it():

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from benchmarks.distributor.load import HASH_MASK
 
-__all__ = ["Service", "Sink", "Stage", "Wrong", "unused_ports"]
+__all__ = ["Service", "Sink", "Stage", "Wrong"]
 
 WEIGHTS = (40, 30, 20, 10)
 ENVIRONMENT = os.environ | {"PYTHONHASHSEED": "0"}
@@ -53,7 +53,9 @@ class Sink:
 
     def __init__(self, stack, ports=()):
         self.process = started(stack, "benchmarks.distributor.sink", *ports)
-        self.ports = json.loads(self.process.stdout.readline())
+        if not (line := self.process.stdout.readline()):
+            raise Wrong("the analyzers did not start")
+        self.ports = json.loads(line)
 
     def ask(self, what):
         with urlopen(f"http://127.0.0.1:{self.ports[0]}/{what}", timeout=PATIENCE) as answer:
@@ -99,6 +101,7 @@ class Service:
             if name.startswith("analyzers"):
                 break
         else:
+            self.process.wait(PATIENCE)  # till it has said all
             raise Wrong(f"the distributor did not start: {self.errors.read_text()[-2000:]}")
         self.host, self.port = re.search(r"//([^/:]+):(\d+)/", self.places["packets"]).groups()
         self.stats()  # it answers
@@ -170,6 +173,14 @@ class Stage(ExitStack):
     def sink(self, ports=()):
         return Sink(self, ports)
 
+    def unused_ports(self, count):
+        """Ports that refuse connections until a sink listens there; nobody else is given them meanwhile."""
+        sockets = [self.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the sink binds to it as well
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
     def service(self, ports, **settings):
         return Service(self, self.folder, ports, settings)
 
@@ -181,12 +192,3 @@ class Stage(ExitStack):
         hash_ = sum(load["hash"] for load in loads) & HASH_MASK
         if (figures["packets"], figures["hash"]) != (accepted, hash_):
             raise Wrong(f"{accepted} packets were acknowledged, {figures['packets']} others arrived")
-
-
-def unused_ports(count):
-    """Ports that nobody listens on at present."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -13,6 +13,7 @@ import trustme
 from click.testing import CliRunner
 
 from penstock.cli import main
+from penstock.cli.dead_letter import show
 from penstock.services.distributor.config import ApiKey
 from services.distributor.processes import distributor
 from services.distributor.serving import serving
@@ -64,6 +65,24 @@ async def test_list_shows_the_last_failed_first_in_80_columns(service):
     assert (await run(service, "list", "--until", "2000-01-01T00:00:00Z"))[1] == "no dead letters\n"
 
 
+def test_long_texts_take_no_room_from_the_number_the_time_and_the_end_of_the_id(capsys):
+    packet = {"id": "8f0bb24c9b564340807f571b3c9b4027-179", "messages": [{"message": "line " * 20}]}
+    errors = ["timeout", "connection refused " * 9, "x" * 90]
+    show(
+        [
+            {"seq": seq, "packet": packet, "failed_at": "2025-01-25T20:30:45Z", "final_error": error}
+            for seq, error in zip((9, 88, 1_234_567), errors, strict=True)
+        ],
+        as_json=False,
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    rows = [line for line in lines if "INFO" in line]
+    assert [row.partition("INFO")[0] for row in rows] == [
+        f"{seq:>7}  2025-01-25T20:30:45Z  …f571b3c9b4027-179  " for seq in (9, 88, 1_234_567)
+    ]
+
+
 async def test_search_finds_by_what_letters_say(service):
     _, out, _ = await run(service, "search", "+connection -refused", "--json")
     assert [json.loads(line)["packet"]["id"] for line in out.splitlines()] == ["p2"]
@@ -108,6 +127,12 @@ async def test_purge_asks_first_and_removes_what_is_chosen(service):
 async def test_choice_that_is_not_clear_is_refused_before_anybody_is_asked(command, arguments):
     status, _, err = await run(None, command, *arguments)
     assert (status, "name each by its SEQ, or choose by --query" in err) == (2, True)
+
+
+@pytest.mark.parametrize("rate", ["0", "nan", "2e9", "many"])
+async def test_rate_that_is_none_is_refused_before_anybody_is_asked(rate):
+    status, _, err = await run(None, "replay", "--all", "--rate", rate)
+    assert (status, f"{rate!r} is no number > 0 and <= 1e9" in err) == (2, True)
 
 
 async def test_ctrl_c_stops_a_replay_and_says_how_far_it_came(service):
@@ -169,7 +194,9 @@ async def test_certificate_is_checked_by_the_authorities_given(tmp_path):
         found = await run(None, "list", "--to", url, "--ca-file", tmp_path / "ca.pem")
         assert found[:2] == (0, "no dead letters\n")
         status, _, err = await run(None, "list", "--to", url, "--ca-file", tmp_path / "other.pem")
-        assert (status, "certificate refused: " in err) == (1, True)
+        assert status == 1
+        assert "certificate refused: " in err
+        assert err.endswith("; name who signed that certificate with --ca-file\n")
 
 
 @pytest.mark.parametrize("url", ["ftp://h", "h:80", "http://h/?x=1"])

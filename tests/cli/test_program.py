@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 import penstock
 from penstock.cli import main
@@ -69,3 +71,20 @@ def test_ctrl_c_while_the_command_line_is_imported_is_exit_130_and_quiet(tmp_pat
 def test_version_says_which_twins_run():
     twins = {"c": "compiled", "py": "pure Python"}[penstock.implementation]
     assert name_and_version().startswith(f"penstock {penstock.__version__}, hot paths {twins}")
+
+
+def groups(command, *path):
+    """Every command that has commands of its own, as it is called."""
+    if isinstance(command, click.Group):
+        yield path
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from groups(command.get_command(context, name), *path, name)
+
+
+def test_lists_of_commands_leave_no_sentence_unfinished_in_80_columns():
+    for path in groups(main):
+        told = CliRunner(env={"COLUMNS": "80"}).invoke(main, [*path, "--help"]).stdout
+        commands = told.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+        assert commands, path
+        assert not [line for line in commands if line.endswith("...")]

@@ -8,12 +8,14 @@ import signal
 import sys
 
 import pytest
+import trustme
 from aiohttp import web
 
 from penstock.cli.replay import show
 from penstock.services.distributor.config import ApiKey
 from penstock.services.replay.reading import Reading
 from penstock.services.replay.sender import Tally
+from services.distributor.processes import distributor
 from services.distributor.serving import serving
 from stub_distributor import stub_distributor
 
@@ -130,7 +132,7 @@ def test_address_in_brackets_is_shown_whole(capsys):
     reading = Reading([])
     reading.meter.close()
     show(reading, Tally(), "http://[fe80::1]:8080")
-    assert "Replayed to http://[fe80::1]:8080" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("Replayed to http://[fe80::1]:8080\n")
 
 
 async def test_nothing_at_the_address_says_how_to_start_one(log, unused_tcp_port):
@@ -153,6 +155,19 @@ async def test_address_of_the_api_is_as_good_as_that_of_the_distributor(stub, lo
     status, out, _ = await replay(log, "--to", stub.url + path)
     assert status == 0
     assert table(out)["packets accepted"] == "200"
+
+
+async def test_certificate_of_an_authority_of_ones_own_is_believed_when_that_is_named(tmp_path, log):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "leaf.pem")
+    async with distributor(tmp_path, {"tls": {"cert_file": str(tmp_path / "leaf.pem")}}) as process:
+        status, out, err = await replay(log, "--to", process.url, "--ca-file", tmp_path / "ca.pem")
+        assert (status, err, table(out)["packets accepted"]) == (0, "", "200")
+        status, out, err = await replay(log, "--to", process.url)
+        assert (status, out) == (1, "")
+        assert f"nothing answers at {process.url}: certificate refused: " in err
+        assert err.endswith("; name who signed that certificate with --ca-file\n")
 
 
 async def test_https_to_a_plain_server_says_that_it_has_no_tls(stub, log):
@@ -234,7 +249,7 @@ async def test_interrupt_tells_which_packets_have_no_answer(stub, log):
 
     async def stall(request, packets):
         arrived.set()
-        await asyncio.sleep(5)
+        await asyncio.sleep(600)
         return web.Response()
 
     stub.script.append(stall)
@@ -280,5 +295,6 @@ async def test_key_is_shown_to_a_distributor_that_wants_one(tmp_path, log):
     async with serving(tmp_path, api_keys=(ApiKey("sender", key),), max_body_bytes=1_000_000) as service:
         status, _, err = await replay(log, "--to", service.url)
         assert (status, "answers 401: show a valid API key" in err) == (1, True)
+        assert err.endswith(" (--key, or PENSTOCK_API_KEY)\n")
         status, out, err = await replay(log, "--to", service.url, "--key", key)
         assert (status, err, table(out)["messages"]) == (0, "", "2,000")

@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.command("analyzer", epilog=EXAMPLES)
+@click.command("analyzer", epilog=EXAMPLES, short_help="Serve a simulated analyzer for a distributor.")
 @click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from penstock.cli.distributor_api import DistributorApi, api_options
 from penstock.cli.program import INTERRUPTED
+from penstock.cli.rates import per_second
 from penstock.services.printable import one_line, printable
 
 __all__ = ["command"]
@@ -23,9 +24,10 @@ LETTERS = "/api/v1/dead-letter"
 LOOK_INTERVAL = 0.2
 """Seconds between two looks at how far a replay is."""
 MOST_LISTED = 1000
+ID_WIDTH = 18
 
 
-@click.group("dead-letter")
+@click.group("dead-letter", short_help="Search, replay or purge what a distributor has given up.")
 def command() -> None:
     """Look at the packets that a distributor has given up, replay or purge them.
 
@@ -118,7 +120,7 @@ def get_letter(seq: int, api: DistributorApi) -> None:
 @choice_options
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=1e9),
+    type=per_second,
     metavar="N",
     help="At most so many a second. As fast as it goes if not given.",
 )
@@ -225,20 +227,28 @@ def show(letters: list[dict[str, Any]], as_json: bool) -> None:
     if not letters:
         click.echo("no dead letters")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("seq", justify="right", no_wrap=True)
-    table.add_column("failed at", no_wrap=True)
-    table.add_column("packet", max_width=18, overflow="ellipsis", no_wrap=True)
-    table.add_column("first message; error", overflow="ellipsis", no_wrap=True)
-    for letter in letters:
-        packet = letter["packet"]
+    ids = [id_ending(letter["packet"]["id"]) for letter in letters]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    # rich takes from every column alike where they do not fit, and a seq cut off is of no use
+    table.add_column("seq", justify="right", min_width=max(len(str(letter["seq"])) for letter in letters))
+    table.add_column("failed at", min_width=max(len(letter["failed_at"]) for letter in letters))
+    table.add_column("packet", min_width=max(map(len, ids)))
+    table.add_column("first message; error")
+    for letter, id_ in zip(letters, ids, strict=True):
+        error = one_line(letter["final_error"], 60)
         table.add_row(
             str(letter["seq"]),
             letter["failed_at"],
-            Text(printable(packet["id"])),
-            Text(f"{first_message(packet['messages'])}; {one_line(letter['final_error'], 200)}"),
+            Text(id_),
+            Text(f"{first_message(letter['packet']['messages'])}; {error}", overflow="fold"),
         )
     Console(width=80).print(table)
+
+
+def id_ending(id_: str) -> str:
+    """An id in at most 18 characters: of those that a client makes, the ends differ."""
+    text = printable(id_)
+    return text if len(text) <= ID_WIDTH else f"…{text[1 - ID_WIDTH :]}"
 
 
 def first_message(messages: Iterable[dict[str, Any]]) -> str:

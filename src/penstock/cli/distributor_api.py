@@ -16,7 +16,15 @@ from penstock.services.bearer import bearer
 from penstock.services.http_url import is_http_url
 from penstock.services.printable import one_line
 
-__all__ = ["DistributorApi", "api_options"]
+__all__ = [
+    "DistributorApi",
+    "advice",
+    "api_options",
+    "ca_file_option",
+    "cert_file_option",
+    "tls_context",
+    "to_option",
+]
 
 TIMEOUT = 60.0
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
@@ -26,44 +34,47 @@ def distributor_url(text: str) -> str:
     """An http or https address with a host and without a query; the path of the API may follow it."""
     if not is_http_url(text) or "?" in text or "#" in text:
         raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080")
-    return text.rstrip("/").removesuffix("/api/v1")
+    return text.rstrip("/").removesuffix("/api/v1/logs").removesuffix("/api/v1")
+
+
+to_option = click.option(
+    "--to",
+    "url",
+    type=distributor_url,
+    metavar="URL",
+    default=DISTRIBUTOR_URL,
+    show_default=True,
+    help="Address of the distributor.",
+)
+ca_file_option = click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Authorities that may sign the distributor's certificate; the system's if not given.",
+)
+cert_file_option = click.option(
+    "--cert-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificate to show, and its key, where the distributor wants one.",
+)
 
 
 def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --to, --key, --ca-file and --cert-file; the command gets its `api`."""
-    to = click.option(
-        "--to",
-        "url",
-        type=distributor_url,
-        metavar="URL",
-        default=DISTRIBUTOR_URL,
-        show_default=True,
-        help="Address of the distributor.",
-    )
     key = click.option(
         "--key",
         metavar="KEY",
         envvar="PENSTOCK_API_KEY",
-        help="API key; better in PENSTOCK_API_KEY, where nobody sees it in the list of processes.",
-    )
-    ca_file = click.option(
-        "--ca-file",
-        metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False),
-        help="Authorities that may sign the distributor's certificate; the system's if not given.",
-    )
-    cert_file = click.option(
-        "--cert-file",
-        metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False),
-        help="Certificate to show, and its key, where the distributor wants one.",
+        help="API key: listing and searching need may_read, replay and purge may_operate. Better in "
+        "PENSTOCK_API_KEY, where nobody sees it in the list of processes.",
     )
 
     @functools.wraps(command)
     def with_api(url: str, key: str | None, ca_file: str | None, cert_file: str | None, **others: Any) -> Any:
         return command(api=DistributorApi(url, key, ca_file, cert_file), **others)
 
-    return to(key(ca_file(cert_file(with_api))))
+    return to_option(key(ca_file_option(cert_file_option(with_api))))
 
 
 class DistributorApi:
@@ -124,7 +135,8 @@ class DistributorApi:
         assert parts.hostname is not None
         connection: HTTPConnection
         if parts.scheme == "https":
-            connection = HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=self._context())
+            context = tls_context(self._ca_file, self._cert_file)
+            connection = HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=context)
         else:
             connection = HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
         try:
@@ -133,27 +145,30 @@ class DistributorApi:
             return response.status, response.read(MAX_ANSWER_BYTES)
         except (OSError, HTTPException) as error:
             raise click.ClickException(
-                f"nothing answers at {self.url}: {one_line(reason(error), 200)}; start one with"
-                f" `{program()} distribute`, or say with --to where one is"
+                f"nothing answers at {self.url}: {one_line(reason(error), 200)}; {advice(error)}"
             ) from None
         finally:
             connection.close()
 
-    def _context(self) -> ssl.SSLContext:
+
+def tls_context(ca_file: str | None, cert_file: str | None) -> ssl.SSLContext:
+    """What --ca-file and --cert-file ask for.
+
+    Raises:
+        ClickException: one of them cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError):
+        raise click.ClickException(f"--ca-file must hold certificates in PEM, got {ca_file}") from None
+    if cert_file is not None:
         try:
-            context = ssl.create_default_context(cafile=self._ca_file)
+            context.load_cert_chain(cert_file, password=no_password)
         except (OSError, ssl.SSLError):
             raise click.ClickException(
-                f"--ca-file must hold certificates in PEM, got {self._ca_file}"
+                f"--cert-file must hold a certificate and its key in PEM, got {cert_file}"
             ) from None
-        if self._cert_file is not None:
-            try:
-                context.load_cert_chain(self._cert_file, password=no_password)
-            except (OSError, ssl.SSLError):
-                raise click.ClickException(
-                    f"--cert-file must hold a certificate and its key in PEM, got {self._cert_file}"
-                ) from None
-        return context
+    return context
 
 
 def no_password() -> str:
@@ -167,3 +182,11 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
+
+
+def advice(error: BaseException | None) -> str:
+    """What to do about a distributor that cannot be reached."""
+    refused = getattr(error, "certificate_error", error)  # aiohttp wraps it; dead-letter does without aiohttp
+    if isinstance(refused, ssl.SSLCertVerificationError):
+        return "name who signed that certificate with --ca-file"
+    return f"start one with `{program()} distribute`, or say with --to where one is"

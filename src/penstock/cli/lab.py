@@ -217,7 +217,9 @@ def pattern_names(ctx: click.Context, param: click.Parameter, text: str) -> tupl
     return names
 
 
-@command.command("compare", epilog=COMPARE_EXAMPLES)
+@command.command(
+    "compare", epilog=COMPARE_EXAMPLES, short_help="Run every pattern, and show which costs what."
+)
 @click.option(
     "--requests",
     type=click.IntRange(1, 1_000_000),

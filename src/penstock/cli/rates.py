@@ -7,7 +7,7 @@ import click
 
 from penstock.ratelimit import Quota
 
-__all__ = ["request_rate"]
+__all__ = ["per_second", "request_rate"]
 
 RATE = re.compile(r"\s*(\d{1,10}(?:\.\d{1,9})?|\.\d{1,9})\s*(?:/([^;]+))?", re.ASCII)
 
@@ -24,3 +24,14 @@ def request_rate(text: str) -> float:
     if not rate:
         raise click.BadParameter(f"a rate must be > 0, got {text!r}")
     return float(rate)
+
+
+def per_second(text: str) -> float:
+    """A number a second, > 0 and at most 1e9; a range of click's own lets nan through."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1e9:
+        raise click.BadParameter(f"{text!r} is no number > 0 and <= 1e9")
+    return rate

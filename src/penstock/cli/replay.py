@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
@@ -14,38 +15,21 @@ from rich.table import Table
 from rich.text import Text
 
 import penstock.services.replay
+from penstock.cli.distributor_api import advice, ca_file_option, cert_file_option, tls_context, to_option
 from penstock.cli.durations import DURATION
-from penstock.cli.program import DISTRIBUTOR_URL, INTERRUPTED, program
+from penstock.cli.program import INTERRUPTED
+from penstock.cli.rates import per_second
 from penstock.errors import InvalidValue, PenstockError
 from penstock.ratelimit import TokenBucket
-from penstock.services.http_url import is_http_url
 from penstock.services.printable import printable
 from penstock.services.replay.files import UnreadableFile, find_files
 from penstock.services.replay.packets import MAX_MESSAGES, MAX_PACKETS, Packer, Packet
 from penstock.services.replay.reading import Reading
-from penstock.services.replay.sender import NotADistributor, Sender, Tally, Unreachable
+from penstock.services.replay.sender import KeyRefused, NotADistributor, Sender, Tally, Unreachable
 
 __all__ = ["command"]
 
 SAMPLE = Path(penstock.services.replay.__file__).parent / "sample"
-
-
-def distributor_url(text: str) -> str:
-    """An http or https address with a host and without a query; the path of the API may follow it."""
-    if not is_http_url(text) or "?" in text or "#" in text:
-        raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080")
-    return text.rstrip("/").removesuffix("/api/v1/logs").removesuffix("/api/v1")
-
-
-def message_rate(text: str) -> float:
-    """Messages a second, > 0 and at most 1e9; a range of click's own lets nan through."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= 1e9:
-        raise click.BadParameter(f"{text!r} is no number > 0 and <= 1e9")
-    return rate
 
 
 def time_zone(name: str) -> ZoneInfo:
@@ -68,20 +52,12 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option(
-    "--to",
-    "url",
-    type=distributor_url,
-    metavar="URL",
-    default=DISTRIBUTOR_URL,
-    show_default=True,
-    help="Address of the distributor.",
-)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@to_option
 @click.option("--sample", is_flag=True, help="Send the few hundred real log lines that come with penstock.")
 @click.option(
     "--rate",
-    type=message_rate,
+    type=per_second,
     metavar="N",
     help="Send at most so many messages a second (a log line is a message). As fast as it goes if not given.",
 )
@@ -129,8 +105,10 @@ Examples:
     "--key",
     metavar="KEY",
     envvar="PENSTOCK_API_KEY",
-    help="API key, if the distributor wants one; better in PENSTOCK_API_KEY.",
+    help="API key that may send, if the distributor wants one; better in PENSTOCK_API_KEY.",
 )
+@ca_file_option
+@cert_file_option
 def command(
     files: tuple[Path, ...],
     url: str,
@@ -143,6 +121,8 @@ def command(
     zone: ZoneInfo | None,
     compress: bool,
     key: str | None,
+    ca_file: str | None,
+    cert_file: str | None,
 ) -> None:
     """Send text logs to a logs distributor, line by line.
 
@@ -174,6 +154,7 @@ def command(
             patience=patience,
             compress=compress,
             api_key=key,
+            context=tls_context(ca_file, cert_file) if urlsplit(url).scheme == "https" else None,
             on_stall=tell_stall,
         )
     except InvalidValue as error:  # the other arguments were looked at as options
@@ -203,11 +184,12 @@ def run(sender: Sender, reading: Reading, packer: Packer) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Unreachable as error:
-        raise click.ClickException(
-            f"{printable(str(error))}; start one with `{program()} distribute`, or say with --to where one is"
-        ) from error
-    except NotADistributor as error:
-        complaint = f"{printable(str(error))}; say with --to where a penstock distributor is"
+        raise click.ClickException(f"{printable(str(error))}; {advice(error.__cause__)}") from error
+    except (NotADistributor, KeyRefused) as error:
+        hint = "; say with --to where a penstock distributor is"
+        if isinstance(error, KeyRefused):
+            hint = " (--key, or PENSTOCK_API_KEY)"
+        complaint = f"{printable(str(error))}{hint}"
         if not (sender.tally.accepted or sender.tally.refused):
             raise click.ClickException(complaint) from error
         complain(complaint)
@@ -261,8 +243,7 @@ def watched(
 def show(reading: Reading, tally: Tally, url: str) -> None:
     """Prints what was read and what became of it."""
     seconds = max(tally.seconds, 1e-9)
-    title = Text(f"Replayed to {url}")  # no markup: [fe80::1] is an address and not a style
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -281,6 +262,7 @@ def show(reading: Reading, tally: Tally, url: str) -> None:
     table.add_row("packets/s accepted", f"{tally.accepted / seconds:,.0f}")
     table.add_row("messages/s accepted", f"{tally.accepted_messages / seconds:,.0f}")
     console = Console(width=80)
+    console.print(Text(f"Replayed to {url}"))  # no markup: [fe80::1] is an address and not a style
     console.print(table)
     for refusal in tally.examples:
         text = f"{refusal.packet.origin}: {refusal.code}: {refusal.error}"

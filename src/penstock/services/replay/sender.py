@@ -7,6 +7,7 @@ and delivers nothing twice. So whatever goes wrong on the way, the packet is sen
     503, 429        sent again after the Retry-After of the answer, or the backoff
     other 5xx, 408, a lost connection, no answer in time   sent again after the backoff
     400, 413        the batch is halved and both halves are sent; a single packet is refused
+    401, 403        the API key is missing or does not open this: sending ends with KeyRefused
     anything else   the address is wrong, or it is no distributor: sending ends with NotADistributor
 
 When the distributor has accepted nothing for `patience` seconds, sending ends with GaveUp.
@@ -15,6 +16,7 @@ When the distributor has accepted nothing for `patience` seconds, sending ends w
 import asyncio
 import gzip
 import io
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -35,7 +37,7 @@ from penstock.services.http_client import reason_of, retry_after_seconds
 from penstock.services.printable import one_line
 from penstock.services.replay.packets import Packet
 
-__all__ = ["GaveUp", "NotADistributor", "Refusal", "Sender", "Tally", "Unreachable"]
+__all__ = ["GaveUp", "KeyRefused", "NotADistributor", "Refusal", "Sender", "Tally", "Unreachable"]
 
 MAX_ANSWER_BYTES = 4 << 20
 MAX_EXAMPLES = 3
@@ -56,6 +58,10 @@ class Unreachable(PenstockError, ConnectionError):
 
 class NotADistributor(PenstockError, ConnectionError):
     """What answers there does not answer as a logs distributor does."""
+
+
+class KeyRefused(PenstockError, PermissionError):
+    """The distributor wants an API key, or one that may send."""
 
 
 class GaveUp(PenstockError, TimeoutError):
@@ -147,6 +153,7 @@ class Sender:
         timeout: seconds for one request, > 0.
         compress: sends bodies as gzip.
         api_key: shown to a distributor that wants one.
+        context: of TLS; None for the system's authorities.
         clock: returns int nanoseconds; None for the monotonic clock of the system.
         now: returns the wall time in UTC, for a Retry-After that is a date.
         sleep: waits between tries.
@@ -164,6 +171,7 @@ class Sender:
         timeout: float = 60.0,
         compress: bool = False,
         api_key: str | None = None,
+        context: ssl.SSLContext | None = None,
         clock: Clock | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -180,6 +188,7 @@ class Sender:
         self._headers = {"User-Agent": f"penstock/{penstock.__version__}", "Accept-Encoding": "identity"}
         if api_key is not None:
             self._headers["Authorization"] = bearer(api_key)
+        self._context = context
         self._clock = checked_clock(clock)
         self._now = now
         self._sleep = sleep
@@ -196,6 +205,7 @@ class Sender:
         Raises:
             Unreachable: nothing answers at the address.
             NotADistributor: something else answers there.
+            KeyRefused: it wants another API key.
             GaveUp: the distributor took nothing for `patience` seconds.
         """
         self._started_at = self._progress_at = self._clock()
@@ -207,13 +217,15 @@ class Sender:
             ours = errors.subgroup(PenstockError)
             if ours is None:
                 raise
-            raise first_of(ours) from None
+            error = first_of(ours)
+            raise error from error.__cause__
         finally:
             self.update_seconds()
 
     def _open_session(self) -> aiohttp.ClientSession:
         """Takes answers as they come: one that unpacks to gigabytes would do so before it can be measured."""
         return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._context or True),
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -248,7 +260,7 @@ class Sender:
                 status, retry_after, body = 503, None, b""
                 why = reason_of(error)
             else:
-                why = f"it answers {status}"
+                why = f"it answers {status}: {excerpt(body)}" if body else f"it answers {status}"
             if status in TOO_MUCH_AT_ONCE:
                 await self._halve(session, packets, status, body)
                 return
@@ -286,7 +298,8 @@ class Sender:
 
     def _judge(self, packets: list[Packet], status: int, body: bytes) -> Verdict:
         if status not in OUTCOMES and status not in TRY_AGAIN:
-            raise NotADistributor(f"{self._url}/api/v1/logs answers {status}: {excerpt(body)}")
+            refusal = KeyRefused if status in (401, 403) else NotADistributor
+            raise refusal(f"{self._url}/api/v1/logs answers {status}: {excerpt(body)}")
         try:
             answer = msgspec.json.decode(body, type=Answer)
         except (msgspec.DecodeError, ValueError, RecursionError):
