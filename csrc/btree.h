@@ -176,7 +176,10 @@ ps_status ps_btree_remove(ps_btree *tree, ps_btree_place *place, int64_t *key, u
 /* values[i] and found[i] (0 or 1) for keys[i]; `values` may be NULL; where not found values[i] stays as it is. */
 ps_status ps_btree_get_many(const ps_btree *tree, const int64_t *keys, size_t n, uint64_t *values, uint8_t *found);
 
-/* Entries before keys[i] (side BEFORE), or not after (AFTER). */
+/* Entries before a key (side BEFORE), or not after (AFTER). PS_BROKEN: *rank is anything. */
+ps_status ps_btree_rank(const ps_btree *tree, int64_t key, ps_btree_side side, int64_t *rank);
+
+/* The same for each of keys. */
 ps_status ps_btree_rank_many(const ps_btree *tree, const int64_t *keys, size_t n, ps_btree_side side, int64_t *ranks);
 
 #include "btree_bulk.h"  /* many at once: loads, cuts, batches */

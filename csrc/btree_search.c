@@ -118,15 +118,17 @@ typedef struct {
     ps_status (*find)(const ps_btree *tree, int64_t key, ps_btree_side inner, ps_btree_side leaf,
                       ps_btree_place *place);
     ps_status (*get)(const ps_btree *tree, int64_t key, uint64_t *value);
+    ps_status (*rank)(const ps_btree *tree, int64_t key, ps_btree_side side, int64_t *rank);
     ps_status (*get_many)(const ps_btree *tree, const int64_t *keys, size_t n, uint64_t *values, uint8_t *found);
     ps_status (*rank_many)(const ps_btree *tree, const int64_t *keys, size_t n, ps_btree_side side, int64_t *ranks);
 } code;
 
 static const code CODES[PS_BTREE_CODES] = {
-    [PS_BTREE_PLAIN] = {plain_position, plain_sum, plain_find, plain_get, plain_get_many, plain_rank_many},
+    [PS_BTREE_PLAIN] = {plain_position, plain_sum, plain_find, plain_get, plain_rank, plain_get_many, plain_rank_many},
 #if HAS_X86_CODES
-    [PS_BTREE_AVX2] = {avx2_position, avx2_sum, avx2_find, avx2_get, avx2_get_many, avx2_rank_many},
-    [PS_BTREE_AVX512] = {avx512_position, avx512_sum, avx512_find, avx512_get, avx512_get_many, avx512_rank_many},
+    [PS_BTREE_AVX2] = {avx2_position, avx2_sum, avx2_find, avx2_get, avx2_rank, avx2_get_many, avx2_rank_many},
+    [PS_BTREE_AVX512] = {avx512_position, avx512_sum, avx512_find, avx512_get, avx512_rank, avx512_get_many,
+                         avx512_rank_many},
 #endif
 };
 
@@ -191,6 +193,12 @@ ps_status ps_btree_get(const ps_btree *tree, int64_t key, uint64_t *value)
     if (tree->height == 0) return PS_EMPTY;
     if (tree->flags & PS_BTREE_MULTI) return get_first(tree, key, value);
     return CODES[used].get(tree, key, value);
+}
+
+ps_status ps_btree_rank(const ps_btree *tree, int64_t key, ps_btree_side side, int64_t *rank)
+{
+    *rank = 0;
+    return tree->height > 0 ? CODES[used].rank(tree, key, side, rank) : PS_OK;
 }
 
 ps_status ps_btree_get_many(const ps_btree *tree, const int64_t *keys, size_t n, uint64_t *values, uint8_t *found)

@@ -5,7 +5,7 @@
  * Source: Algorithmica, Static B-Trees; S+ trees: curiouscoding.nl, Static search trees, 2024 (queries of a batch
  * go down level by level, side by side, so that their misses of the cache overlap).
  *
- * ps_btree_get, ps_btree_get_many and ps_btree_rank_many of btree.h are in btree_search.c. */
+ * ps_btree_get, ps_btree_rank, ps_btree_get_many and ps_btree_rank_many of btree.h are in btree_search.c. */
 #ifndef PS_BTREE_SEARCH_H
 #define PS_BTREE_SEARCH_H
 

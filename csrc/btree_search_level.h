@@ -70,6 +70,33 @@ LEVEL_TARGET static ps_status LEVEL(find)(const ps_btree *tree, int64_t key, ps_
     return LEVEL(walk)(tree, key, PS_BTREE_AFTER, PS_BTREE_AFTER, place);
 }
 
+/* The entries before the gap on a side of a key, counted on the way down. */
+LEVEL_TARGET static inline ps_status LEVEL(count_before)(const ps_btree *tree, int64_t key, ps_btree_side side,
+                                                         int64_t *rank)
+{
+    uint64_t reference = tree->root, before = 0;
+    unsigned level = tree->height - 1u;
+    const ps_btree_node *node = ps_btree_node_of(tree, reference, level, tree->length);
+    for (; level > 0; level--) {
+        if (node == NULL) return PS_BROKEN;
+        unsigned at = LEVEL(search)(node, node->n - 1u, false, key, side);
+        reference = node->branch.children[at] | (reference & 1);
+        before += LEVEL(sum)(node->branch.counts, at);
+        node = ps_btree_node_of(tree, reference, level - 1, node->branch.counts[at]);
+    }
+    if (node == NULL) return PS_BROKEN;
+    bool runs = tree->flags & PS_BTREE_RUNS, wide = !(tree->flags & PS_BTREE_VALUES);
+    unsigned at = LEVEL(search)(node, runs ? node->d : node->n, wide, key, side);
+    *rank = (int64_t)before + (runs ? start_of(node, at) : at);
+    return PS_OK;
+}
+
+LEVEL_TARGET static ps_status LEVEL(rank)(const ps_btree *tree, int64_t key, ps_btree_side side, int64_t *rank)
+{
+    return side == PS_BTREE_BEFORE ? LEVEL(count_before)(tree, key, PS_BTREE_BEFORE, rank)
+                                   : LEVEL(count_before)(tree, key, PS_BTREE_AFTER, rank);
+}
+
 /* The value at a key that is there once at most. */
 LEVEL_TARGET static ps_status LEVEL(get)(const ps_btree *tree, int64_t key, uint64_t *value)
 {

@@ -188,6 +188,30 @@ def test_collector_finds_cycles_through_a_tree(twin, key_type, through):
         assert watched() is None, name
 
 
+@pytest.mark.parametrize("taken", ["new", "used again"])
+def test_collector_finds_cycles_through_an_item(twin, taken):
+    tree, thing = filled(twin.MapTree(), range(100)), Thing()
+    tree[50] = thing
+    items = tree.range()
+    if taken == "used again":
+        for _ in range(50):  # numbers, of which the collector need not know, let go at once
+            next(items)
+    thing.item = next(item for item in items if item[1] is thing)
+    watched = weakref.ref(thing)
+    del tree, thing, items
+    gc.collect()
+    assert watched() is None
+
+
+def test_collector_need_not_know_items_that_refer_to_nothing(twin):
+    tree, thing = filled(twin.MapTree(), range(100)), Thing()
+    tree[50] = thing
+    items = list(tree.range())
+    gc.collect()  # in which Python itself comes to that
+    assert [key for key, value in items if value is thing] == [50]
+    assert [item[0] for item in items if gc.is_tracked(item)] == [50]
+
+
 def test_collector_finds_cycles_through_keys(Tree):
     tree = made(Tree)
     for n in range(300):

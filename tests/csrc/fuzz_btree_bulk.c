@@ -235,6 +235,11 @@ static void query(const model *m, fuzz_input *input)
     for (size_t i = 0; i < n; i++) {
         uint32_t first = lower(m, keys[i]), last = upper(m, keys[i]);
         FUZZ_REQUIRE(before[i] == first && after[i] == last && found[i] == (first < last));
+        for (ps_btree_side side = PS_BTREE_BEFORE; side <= PS_BTREE_AFTER; side++) {
+            int64_t rank;
+            FUZZ_REQUIRE(ps_btree_rank(&m->tree, keys[i], side, &rank) == PS_OK);
+            FUZZ_REQUIRE(rank == (side == PS_BTREE_BEFORE ? first : last));
+        }
         if (has_values) FUZZ_REQUIRE(values[i] == (found[i] ? m->entries[first].value : i));
     }
 }

@@ -246,6 +246,9 @@ static void look_at(const ps_btree *tree, fuzz_input *input)
     ps_btree_get_many(tree, keys, 64, values, found);
     if (ps_btree_rank_many(tree, keys, 64, PS_BTREE_AFTER, others) == PS_OK)
         for (size_t i = 0; i < 64; i++) FUZZ_REQUIRE(others[i] >= 0 && others[i] <= (int64_t)tree->length);
+    int64_t rank;
+    if (ps_btree_rank(tree, keys[0], PS_BTREE_BEFORE, &rank) == PS_OK)
+        FUZZ_REQUIRE(rank >= 0 && rank <= (int64_t)tree->length);
     ps_btree_check(tree, &rule);
     ps_btree_measure(tree, &stats);
     blob to = {NULL, 0, -1};

@@ -426,7 +426,7 @@ class MultiMapTree(ValueTree[K, V]):
                 return
 
     def remove(self, key: K, value: V, /) -> None:
-        """Removes the first entry with this key and an equal value, in O(log n + entries of the key).
+        """Removes the first entry with this key and an equal value, in O(log n + equals before it).
 
         Raises:
             KeyError: there is none.

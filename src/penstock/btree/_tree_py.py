@@ -686,7 +686,7 @@ class BTree(Leaves[K], Generic[K, I]):
             keys = [keys[i] for i in order]
             values = None if values is None else [values[i] for i in order]
         self._check_first(keys)
-        if not self._MULTI:
+        if not self._MULTI and not all_differ(keys):
             kept = runs_of_equals(keys)
             keys = [keys[first] for first, _ in kept]
             values = None if values is None else [values[last] for _, last in kept]
@@ -714,14 +714,16 @@ class BTree(Leaves[K], Generic[K, I]):
             all_keys: list[Any] = [*self._gathered(*everything)[0], *keys]
             order = in_order(range(len(all_keys)), key=all_keys.__getitem__)  # two runs, so a merge
             keys = [all_keys[i] for i in order]
-            kept = [(i, i) for i in range(len(keys))] if self._MULTI else runs_of_equals(keys)
-            keys = [keys[first] for first, _ in kept]
+            if not self._MULTI and not all_differ(keys):
+                kept = runs_of_equals(keys)
+                keys = [keys[first] for first, _ in kept]
+                order = [order[last] for _, last in kept]
             if self._changes != changes:
                 return None
             writes = self._writes
             if values is not None:  # read now, as comparisons may have replaced some
                 all_values = self._gathered(*everything)[1] + values
-                values = [all_values[order[last]] for _, last in kept]
+                values = [all_values[i] for i in order]
         added = len(keys) - length
         return added if self._fill(changes, writes, keys, values, 0.9) else None
 
@@ -774,6 +776,11 @@ class BTree(Leaves[K], Generic[K, I]):
 
         self._start(key_type, value_type or "object")
         _tree_pages.read(self, mapping, path)
+
+
+def all_differ(keys: list[Any]) -> bool:
+    """Whether no two of ascending keys are equal, which is usual and quicker to see than where."""
+    return all(map(lt, keys, islice(keys, 1, None)))
 
 
 def runs_of_equals(keys: list[Any]) -> list[tuple[int, int]]:

@@ -184,6 +184,25 @@ static inline bool ps_value_at_once(int type, PyObject *value, uint64_t *word)
     return true;
 }
 
+/* The words of the numbers in a list or tuple, up to the first that is not of the exact type or does not fit: how many.
+ * No code of others runs, so nobody changes the list meanwhile. */
+static size_t ps_words_at_once(int type, PyObject *const *numbers, int64_t *words, size_t n)
+{
+    size_t i = 0;
+    if (type == PS_KEY_INT64)
+        while (i < n && PyLong_CheckExact(numbers[i]) && ps_short_int(numbers[i], &words[i])) i++;
+    while (i < n && ps_word_at_once(type, numbers[i], &words[i])) i++;
+    return i;
+}
+
+static size_t ps_values_at_once(int type, PyObject *const *values, uint64_t *words, size_t n)
+{
+    size_t i = 0;
+    if (type == PS_VALUE_INT64) return ps_words_at_once(PS_KEY_INT64, values, (int64_t *)words, n);
+    while (i < n && ps_value_at_once(type, values[i], &words[i])) i++;
+    return i;
+}
+
 /* A new reference. */
 static inline PyObject *ps_key_object(const ps_object_tree *self, int64_t word)
 {
@@ -204,6 +223,9 @@ static inline PyObject *ps_value_object(const ps_object_tree *self, uint64_t wor
     return PyFloat_FromDouble(number);
 }
 
+/* Whether an object can be part of no cycle. */
+static inline bool ps_is_atom(PyObject *object) { return !PyType_IS_GC(Py_TYPE(object)); }
+
 /* What an entry is to the user: a pair, or in a set its key. */
 static inline PyObject *ps_item_object(const ps_object_tree *self, int64_t key, uint64_t value)
 {
@@ -218,6 +240,7 @@ static inline PyObject *ps_item_object(const ps_object_tree *self, int64_t key, 
     }
     PyTuple_SET_ITEM(pair, 0, first);
     PyTuple_SET_ITEM(pair, 1, second);
+    if (ps_is_atom(first) && ps_is_atom(second)) PyObject_GC_UnTrack(pair); /* as a collection would, which takes longer */
     return pair;
 }
 
@@ -577,7 +600,7 @@ static inline PyObject *ps_walk_take(ps_walk *walk, const ps_object_tree *of, Py
         Py_INCREF(pair); /* before anything can run that would find it unused again */
         PyTuple_SET_ITEM(pair, 0, key);
         PyTuple_SET_ITEM(pair, 1, value);
-        if (!PyObject_GC_IsTracked(pair)) PyObject_GC_Track(pair); /* a collection may have seen only atoms in it */
+        if (!(ps_is_atom(key) && ps_is_atom(value)) && !PyObject_GC_IsTracked(pair)) PyObject_GC_Track(pair);
         Py_DECREF(old_key);
         Py_DECREF(old_value);
         return pair;
@@ -588,9 +611,72 @@ static inline PyObject *ps_walk_take(ps_walk *walk, const ps_object_tree *of, Py
 
 /* ---- many at once ---- */
 
-static inline PyObject **ps_elements(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
 static inline PyObject *ps_owned(PyObject *reference) { return reference; }
 static inline int ps_reraise(void) { return -1; } /* the exception is set */
+
+/* Copies what a list or tuple has, with a reference of its own to each. */
+static void ps_take_references(PyObject *const *elements, int64_t *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) words[i] = (int64_t)(intptr_t)Py_NewRef(elements[i]);
+}
+
+/* How many keys from the front are of the first one's family, which is *family, and greater than the one before. No
+ * code of others runs: what cannot be told without ends it. */
+static size_t ps_known_keys(const int64_t *keys, size_t n, unsigned *family)
+{
+    *family = n > 0 ? ps_family_of(ps_key_of(keys[0])) : PS_FAMILY_NONE;
+    if (*family == PS_FAMILY_NONE) return 0;
+    size_t i = 1;
+    int64_t number, before;
+    if (*family == PS_FAMILY_INT && ps_short_int(ps_key_of(keys[0]), &before))
+        for (; i < n && PyLong_CheckExact(ps_key_of(keys[i])); i++, before = number)
+            if (!ps_short_int(ps_key_of(keys[i]), &number) || number <= before) break;
+    for (; i < n && ps_fits(*family, ps_key_of(keys[i])); i++) {
+        int order;
+        if (!ps_compare_at_once(ps_key_of(keys[i]), ps_key_of(keys[i - 1]), &order) || order <= 0) break;
+    }
+    return i;
+}
+
+/* The hints of all keys; false: one is not of the family. */
+static bool ps_hints_of(unsigned family, const int64_t *keys, int64_t *hints, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!ps_fits(family, ps_key_of(keys[i]))) return false;
+        hints[i] = ps_hint_of(family, ps_key_of(keys[i]));
+    }
+    return true;
+}
+
+/* Sorts places by the keys there, equal ones in the order given; `room` is for half as many. False: an order cannot be
+ * told at once, and the places are anything. */
+static bool ps_sort_places(const int64_t *keys, int64_t *places, int64_t *room, size_t n)
+{
+    if (n < 2) return true;
+    size_t half = n / 2, left = 0, right = half, at = 0;
+    if (!ps_sort_places(keys, places, room, half) || !ps_sort_places(keys, places + half, room, n - half)) return false;
+    memcpy(room, places, half * sizeof *room);
+    while (left < half && right < n) {
+        int order;
+        if (!ps_compare_at_once(ps_key_of(keys[places[right]]), ps_key_of(keys[room[left]]), &order)) return false;
+        places[at++] = order < 0 ? places[right++] : room[left++];
+    }
+    memcpy(places + at, room + left, (half - left) * sizeof *room);
+    return true;
+}
+
+/* Sorts the places of keys that have the same hint, which stand together; as above, and `room` is for n. */
+static bool ps_sort_equal_hints(unsigned family, const int64_t *keys, const int64_t *hints, int64_t *places,
+                                int64_t *room, size_t n)
+{
+    for (size_t from = 0, to; from < n; from = to) {
+        for (to = from + 1; to < n && hints[to] == hints[from];) to++;
+        bool is_exact = family == PS_FAMILY_FLOAT ||
+                        (family == PS_FAMILY_INT && hints[from] != INT64_MIN && hints[from] != INT64_MAX);
+        if (!is_exact && !ps_sort_places(keys, places + from, room, to - from)) return false;
+    }
+    return true;
+}
 
 /* Fills a new list with values that it comes to own too. */
 static void ps_fill_list(PyObject *list, const int64_t *words, size_t n)
