@@ -15,7 +15,8 @@ enum {
 struct ps_held_segment {
     ps_segment segment; /* stands first, with its part first */
     ps_deaths deaths;
-    uint64_t words; /* of its documents */
+    uint64_t words;  /* of its documents */
+    bool ids_ascend; /* numbers, each above the one before: they are found here, and not in `ids` */
     const uint8_t *bytes;
     size_t size;
     void (*released)(void *owner); /* NULL: the bytes are the allocator's */
@@ -123,6 +124,15 @@ static uint64_t count_words(const ps_part *part, uint64_t words[PS_FIELDS])
     return all;
 }
 
+static bool ids_ascend(const ps_part *part)
+{
+    if (part->id_offsets != NULL) return false;
+    bool all = true;
+    for (uint32_t doc = 1; doc < part->docs; doc++)
+        all &= ps_part_number(part, doc - 1) < ps_part_number(part, doc);
+    return all;
+}
+
 /* A segment over bytes, which stay the caller's when this fails. */
 static ps_status hold(ps_inverted *index, const uint8_t *bytes, size_t size, ps_held_segment **made)
 {
@@ -134,6 +144,7 @@ static ps_status hold(ps_inverted *index, const uint8_t *bytes, size_t size, ps_
         index->allocator.release(segment);
         return status;
     }
+    segment->ids_ascend = ids_ascend(&segment->segment.part);
     *made = segment;
     return PS_OK;
 }
@@ -149,16 +160,39 @@ static uint32_t id_hash(const ps_inverted *index, ps_doc_id id)
 
 static ps_doc_id id_at(const ps_part *part, uint32_t doc)
 {
-    if (part->id_numbers != NULL) return (ps_doc_id){.number = part->id_numbers[doc]};
+    if (part->id_offsets == NULL) return (ps_doc_id){.number = ps_part_number(part, doc)};
     uint64_t from = part->id_offsets[doc];
     return (ps_doc_id){.bytes = part->id_bytes + from, .size = part->id_offsets[doc + 1] - from};
 }
 
 static bool has_id(const ps_part *part, uint32_t doc, ps_doc_id id)
 {
-    if (part->id_numbers != NULL) return part->id_numbers[doc] == id.number;
+    if (part->id_offsets == NULL) return ps_part_number(part, doc) == id.number;
     ps_doc_id there = id_at(part, doc);
     return there.size == id.size && (id.size == 0 || memcmp(there.bytes, id.bytes, id.size) == 0);
+}
+
+/* Whether the live documents of a part are in `ids`. */
+static bool is_indexed(const ps_inverted *index, const ps_part *part)
+{
+    return is_tail(index, part) || !held(part)->ids_ascend;
+}
+
+/* The document of a number among those that ascend; part->docs if there is none that lives. */
+static uint32_t find_number(const ps_part *part, int64_t number)
+{
+    uint32_t low = 0, left = part->docs;
+    if (left == 0) return left;
+    int64_t first = ps_part_number(part, 0);
+    if (number < first || number > ps_part_number(part, left - 1)) return part->docs;
+    uint64_t above = (uint64_t)number - (uint64_t)first;
+    if (above < left && ps_part_number(part, (uint32_t)above) == number) { /* none is left out, as is usual */
+        low = (uint32_t)above;
+        left = 1;
+    }
+    for (; left > 1; left -= left / 2)
+        if (ps_part_number(part, low + left / 2) <= number) low += left / 2;
+    return ps_part_number(part, low) == number && !ps_part_is_dead(part, low) ? low : part->docs;
 }
 
 static uint32_t find_id(const ps_inverted *index, ps_doc_id id, uint32_t hash)
@@ -169,10 +203,31 @@ static uint32_t find_id(const ps_inverted *index, ps_doc_id id, uint32_t hash)
         const ps_part *part = ps_inverted_part_of(index, ordinal);
         if (has_id(part, ordinal - part->base, id)) return ordinal;
     }
+    for (uint32_t i = index->segment_count; i-- > 0;) {
+        if (!index->segments[i]->ids_ascend) continue;
+        const ps_part *part = &index->segments[i]->segment.part;
+        uint32_t doc = find_number(part, id.number);
+        if (doc < part->docs) return part->base + doc;
+    }
     return PS_NO_ORDINAL;
 }
 
-/* Makes room for `room` ids and adds those of all live documents. `judge`: bytes from outside may give two
+/* How many live documents are to be in `ids`. */
+static uint32_t count_indexed(const ps_inverted *index)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < index->part_count; i++)
+        if (is_indexed(index, index->parts[i])) live += index->parts[i]->docs - index->parts[i]->dead_docs;
+    return live;
+}
+
+static void add_ids(const ps_inverted *index, ps_hash_index *ids, const ps_part *part, uint32_t base)
+{
+    for (uint32_t doc = 0; doc < part->docs; doc++)
+        if (!ps_part_is_dead(part, doc)) ps_index_add(ids, id_hash(index, id_at(part, doc)), base + doc);
+}
+
+/* Makes room for `room` ids and adds those that belong there. `judge`: bytes from outside may give two
  * documents one id: PS_BROKEN, at the first of them, for to add many of one hash is quadratic. */
 static ps_status index_ids(ps_inverted *index, uint32_t room, bool judge)
 {
@@ -180,11 +235,13 @@ static ps_status index_ids(ps_inverted *index, uint32_t room, bool judge)
     index->ids_room = room;
     for (uint32_t i = 0; i < index->part_count; i++) {
         const ps_part *part = index->parts[i];
-        for (uint32_t doc = 0; doc < part->docs; doc++) {
+        if (!is_indexed(index, part)) continue;
+        if (!judge) add_ids(index, &index->ids, part, part->base);
+        for (uint32_t doc = 0; doc < part->docs && judge; doc++) {
             if (ps_part_is_dead(part, doc)) continue;
             ps_doc_id id = id_at(part, doc);
             uint32_t hash = id_hash(index, id);
-            if (judge && find_id(index, id, hash) != PS_NO_ORDINAL) return PS_BROKEN;
+            if (find_id(index, id, hash) != PS_NO_ORDINAL) return PS_BROKEN;
             ps_index_add(&index->ids, hash, part->base + doc);
         }
     }
@@ -196,7 +253,7 @@ bool ps_inverted_ids_ready(const ps_inverted *index) { return index->ids_ready; 
 ps_status ps_inverted_make_ids(ps_inverted *index)
 {
     if (index->ids_ready) return PS_OK;
-    ps_status status = index_ids(index, index->live + 24, true);
+    ps_status status = index_ids(index, count_indexed(index) + 24, true);
     index->ids_ready = status == PS_OK;
     return status;
 }
@@ -305,7 +362,7 @@ ps_status ps_inverted_delete(ps_inverted *index, ps_doc_id id)
     if (ordinal == PS_NO_ORDINAL) return PS_REFUSED;
     if (prepare_death(index, ordinal) != PS_OK) return PS_NO_MEMORY;
     kill_document(index, ordinal);
-    ps_index_remove(&index->ids, hash, ordinal);
+    if (is_indexed(index, ps_inverted_part_of(index, ordinal))) ps_index_remove(&index->ids, hash, ordinal);
     return PS_OK;
 }
 
@@ -438,13 +495,13 @@ ps_status ps_inverted_add_end(ps_inverted *index, const uint64_t *cells)
     if (doc == 0) show_parts(index);
     index->live++;
     for (uint32_t field = 0; field < index->fields; field++) index->words[field] += part->lengths[field][doc];
-    if (index->replaced == PS_NO_ORDINAL) {
+    uint32_t replaced = index->replaced;
+    index->replaced = PS_NO_ORDINAL;
+    if (replaced != PS_NO_ORDINAL) kill_document(index, replaced);
+    if (replaced != PS_NO_ORDINAL && is_indexed(index, ps_inverted_part_of(index, replaced)))
+        ps_index_renumber(&index->ids, index->adding_hash, replaced, ordinal);
+    else
         ps_index_add(&index->ids, index->adding_hash, ordinal);
-    } else {
-        kill_document(index, index->replaced);
-        ps_index_renumber(&index->ids, index->adding_hash, index->replaced, ordinal);
-        index->replaced = PS_NO_ORDINAL;
-    }
     return PS_OK;
 }
 
@@ -456,19 +513,20 @@ void ps_inverted_add_undo(ps_inverted *index)
 
 /* ---- merging ---- */
 
-/* The fewest last parts, PS_MERGE_WIDTH or more, of which none has more than a third of all; 0 if there are
- * none. So a posting that is written anew comes into a part three times as large, and there are few parts of
- * one size. */
-static uint32_t like_sized(const uint64_t *sizes, uint32_t n)
+/* The fewest last parts, or the most of them, PS_MERGE_WIDTH or more, of which none has more than a third of
+ * all; 0 if there are none. So a posting that is written anew comes into a part three times as large, and
+ * there are few parts of one size. */
+static uint32_t like_sized(const uint64_t *sizes, uint32_t n, bool most)
 {
     uint64_t total = 0, greatest = 0;
-    for (uint32_t k = 1; k <= n; k++) {
+    uint32_t found = 0;
+    for (uint32_t k = 1; k <= n && (most || found == 0); k++) {
         uint64_t size = sizes[n - k];
         total += size;
         if (size > greatest) greatest = size;
-        if (k >= PS_MERGE_WIDTH && greatest <= total / 3) return k;
+        if (k >= PS_MERGE_WIDTH && greatest <= total / 3) found = k;
     }
-    return 0;
+    return found;
 }
 
 /* How many of the last parts are merged. What a merge makes may be of like size with what is before it: then
@@ -476,7 +534,7 @@ static uint32_t like_sized(const uint64_t *sizes, uint32_t n)
 static uint32_t last_to_merge(uint64_t *sizes, uint32_t n)
 {
     uint32_t merged = 0, left = n, k;
-    while ((k = like_sized(sizes, left)) > 0) {
+    while ((k = like_sized(sizes, left, false)) > 0) {
         merged = n - left + k;
         uint64_t total = 0;
         for (uint32_t i = left - k; i < left; i++) total += sizes[i];
@@ -486,12 +544,17 @@ static uint32_t last_to_merge(uint64_t *sizes, uint32_t n)
     return merged;
 }
 
-/* How many of the last n parts are to be merged, 0 if none must. */
+/* How many of the last n parts are to be merged, 0 if none must. While many documents come by one call, parts
+ * wait until there are as many as can be, and then as many as are of like size become one. */
 static uint32_t due_of(const ps_inverted *index, uint32_t n)
 {
     uint64_t sizes[PS_SEGMENTS + 1];
+    uint32_t last = 0;
     for (uint32_t i = 0; i < n; i++) sizes[i] = words_of(index, index->parts[i]) + index->parts[i]->docs;
-    uint32_t last = last_to_merge(sizes, n);
+    if (index->bulks == 0)
+        last = last_to_merge(sizes, n);
+    else if (n >= FULL)
+        last = like_sized(sizes, n, true);
     return last == 0 && n >= FULL ? PS_MERGE_WIDTH : last;
 }
 
@@ -507,9 +570,31 @@ static bool mostly_dead(const ps_inverted *index)
     return dead > index->live && dead >= index->dead_due;
 }
 
+static bool tail_is_due(const ps_inverted *index)
+{
+    return tail_is_full(index) || (index->tail_due && index->tail.part.docs > 0);
+}
+
+static bool whole_is_due(const ps_inverted *index) { return index->whole_due && index->part_count > 1; }
+
 bool ps_inverted_merge_due(const ps_inverted *index)
 {
-    return tail_is_full(index) || index->segments_due || mostly_dead(index);
+    return tail_is_due(index) || whole_is_due(index) || index->segments_due || mostly_dead(index);
+}
+
+void ps_inverted_bulk_begin(ps_inverted *index)
+{
+    index->bulks++;
+    index->segments_due = due_of(index, index->segment_count) > 0;
+}
+
+void ps_inverted_bulk_end(ps_inverted *index, bool pack)
+{
+    index->bulks--;
+    uint32_t packed = index->segment_count > 0 ? index->parts[0]->docs : 0;
+    index->tail_due |= pack && index->tail.part.docs > 0;
+    index->whole_due |= pack && index->part_count > 1 && packed < ps_inverted_ordinals(index) / 2;
+    index->segments_due = due_of(index, index->segment_count) > 0;
 }
 
 /* Chooses the parts to be merged; count 0: none. */
@@ -520,7 +605,9 @@ static void choose(const ps_inverted *index, bool all, ps_merge *merge)
         bool whole = parts == 1 && segments == 1 && index->parts[0]->dead_docs == 0;
         merge->renumber = true;
         merge->count = whole ? 0 : parts;
-    } else if (tail_is_full(index)) {
+    } else if (whole_is_due(index)) {
+        merge->count = parts;
+    } else if (tail_is_due(index)) {
         merge->count = due_of(index, parts);
         if (merge->count == 0) merge->count = 1;
         merge->first = parts - merge->count;
@@ -551,19 +638,56 @@ static ps_status join_bits(ps_inverted *index, ps_merge *merge)
     return PS_OK;
 }
 
+/* Whether ids go from `ids` into the segment that is made, or come out of it. A segment into which few would
+ * go stays among the indexed ones: all the others would have to be put in their place anew. */
+static bool ids_move(const ps_inverted *index, ps_merge *merge)
+{
+    uint32_t last = merge->first + merge->count - 1, elsewhere = 0;
+    bool go = false, come = false;
+    for (uint32_t i = 0; i < index->part_count; i++) {
+        const ps_part *part = index->parts[i];
+        bool indexed = is_indexed(index, part);
+        if (i >= merge->first && i <= last)
+            *(indexed ? &go : &come) = true;
+        else if (indexed)
+            elsewhere += part->docs - part->dead_docs;
+    }
+    if (go && elsewhere > merge->made->segment.part.docs) merge->made->ids_ascend = false;
+    return merge->made->ids_ascend ? go : come;
+}
+
+/* The index of ids for when the segment that was made is in its place. */
+static ps_status sort_ids(ps_inverted *index, ps_merge *merge)
+{
+    if (!index->ids_ready || !ids_move(index, merge)) return PS_OK;
+    const ps_part *made = &merge->made->segment.part;
+    uint32_t last = merge->first + merge->count - 1, ids = merge->made->ids_ascend ? 0 : made->docs;
+    merge->has_ids = merge->ids_ready = true;
+    ps_index_init(&merge->ids, index->allocator);
+    for (uint32_t i = 0; i < index->part_count; i++)
+        if ((i < merge->first || i > last) && is_indexed(index, index->parts[i]))
+            ids += index->parts[i]->docs;
+    merge->ids_room = ids + ids / 4 + 24;
+    if (ps_index_reset(&merge->ids, merge->ids_room) != PS_OK) return PS_NO_MEMORY;
+    for (uint32_t i = 0; i < index->part_count; i++)
+        if ((i < merge->first || i > last) && is_indexed(index, index->parts[i]))
+            add_ids(index, &merge->ids, index->parts[i], index->parts[i]->base);
+    if (!merge->made->ids_ascend) add_ids(index, &merge->ids, made, index->parts[merge->first]->base);
+    return PS_OK;
+}
+
 /* Who asks for everything in one part may only search from then on: the index of ids waits until it is
  * needed. */
 static ps_status renumber_ids(ps_inverted *index, bool all, ps_merge *merge)
 {
     merge->has_ids = true;
     ps_index_init(&merge->ids, index->allocator);
-    merge->ids_ready = index->ids_ready && (!all || index->live == 0);
-    if (!merge->ids_ready) return PS_OK;
+    bool without = merge->made == NULL || merge->made->ids_ascend;
+    merge->ids_ready = without || (index->ids_ready && !all);
+    if (without || !merge->ids_ready) return PS_OK;
     merge->ids_room = index->live + index->live / 4 + 24;
     if (ps_index_reset(&merge->ids, merge->ids_room) != PS_OK) return PS_NO_MEMORY;
-    const ps_part *part = merge->made != NULL ? &merge->made->segment.part : NULL;
-    for (uint32_t doc = 0; part != NULL && doc < part->docs; doc++)
-        ps_index_add(&merge->ids, id_hash(index, id_at(part, doc)), doc);
+    add_ids(index, &merge->ids, &merge->made->segment.part, 0);
     return PS_OK;
 }
 
@@ -582,7 +706,9 @@ static ps_status build(ps_inverted *index, bool all, ps_merge *merge)
         }
         merge->made->words = count_words(&merge->made->segment.part, NULL);
     }
-    return merge->renumber ? renumber_ids(index, all, merge) : join_bits(index, merge);
+    if (merge->renumber) return renumber_ids(index, all, merge);
+    ps_status status = join_bits(index, merge);
+    return status == PS_OK ? sort_ids(index, merge) : status;
 }
 
 ps_status ps_inverted_merge_build(ps_inverted *index, bool all, ps_merge **made)
@@ -626,6 +752,7 @@ void ps_inverted_merge_swap(ps_inverted *index, ps_merge *merge)
         merge->ids = old;
     }
     merge->swapped = true;
+    if (index->tail.part.docs == 0) index->tail_due = index->whole_due = false;
     show_parts(index);
     index->segments_due = due_of(index, index->segment_count) > 0;
 }
@@ -654,7 +781,7 @@ ps_status ps_inverted_pack(const ps_inverted *index, uint8_t **bytes, size_t *si
 static bool is_alike(const ps_inverted *index, const ps_part *part)
 {
     return part->fields == index->fields && part->columns == index->columns &&
-           part->positions == index->positions && (part->id_numbers == NULL) == index->text_ids;
+           part->positions == index->positions && (part->id_offsets != NULL) == index->text_ids;
 }
 
 ps_status ps_inverted_map(ps_inverted *index, const uint8_t *bytes, size_t size,
@@ -679,7 +806,7 @@ ps_status ps_inverted_map(ps_inverted *index, const uint8_t *bytes, size_t size,
     index->segments[0] = segment;
     index->segment_count = 1;
     index->live = segment->segment.part.docs;
-    index->ids_ready = false;
+    index->ids_ready = segment->ids_ascend;
     show_parts(index);
     return PS_OK;
 }
@@ -947,6 +1074,7 @@ bool ps_inverted_check(const ps_inverted *index)
     }
     if (docs != ps_inverted_ordinals(index) || live != index->live) return false;
     if (memcmp(words, index->words, sizeof words) != 0) return false;
-    if (index->ids_ready && (index->ids.size != live || !ps_index_check(&index->ids))) return false;
+    if (index->ids_ready && (index->ids.size != count_indexed(index) || !ps_index_check(&index->ids)))
+        return false;
     return ps_tail_check(&index->tail);
 }

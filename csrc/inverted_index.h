@@ -15,6 +15,9 @@
  * frequencies are always exactly those of live documents, and an index from which a document was deleted
  * scores as one that never had it.
  *
+ * Ids are found through an index of their hashes; but in a segment whose ids are numbers that ascend, as most
+ * do, by halving, and the index is spared them.
+ *
  * Ordinals are given in the order of adding, and stay until ps_inverted_compact or a merge of everything
  * renumbers them. Sources: O'Neil et al., The Log-Structured Merge-Tree, 1996; Busch et al., Earlybird:
  * Real-Time Search at Twitter, 2012; Lucene's tiered merge policy. */
@@ -33,6 +36,7 @@
 #define PS_TAIL_BYTES (16u << 20) /* or bytes */
 #define PS_MERGE_WIDTH 4  /* parts of like size that are merged into one: the greatest a third of all */
 #define PS_SEGMENTS 32    /* segments at the most; of 10 million documents there are about a dozen */
+#define PS_BULK_DOCS 4096 /* documents that, added by one call, are packed when it ends */
 #define PS_DEAD_DUE 65536 /* dead documents, if more than live ones, that make a merge of everything due */
 #define PS_NO_ORDINAL UINT32_MAX
 
@@ -75,10 +79,13 @@ typedef struct {
     uint32_t segment_count;
     ps_tail tail;
     ps_deaths tail_deaths;
-    ps_hash_index ids; /* ordinals of live documents by their id */
+    ps_hash_index ids; /* ordinals of live documents by their id, but for segments whose ids ascend */
     uint32_t ids_room;
     bool ids_ready;
     bool segments_due;    /* some of them are to be merged, whatever the tail is */
+    uint32_t bulks;       /* calls under way that add many documents */
+    bool tail_due;        /* the tail is to be packed, however small, */
+    bool whole_due;       /* together with everything */
     uint32_t adding_hash; /* of the id of the document that is being added, */
     uint32_t replaced;    /* and the ordinal of the one that dies for it */
 } ps_inverted;
@@ -106,16 +113,25 @@ ps_status ps_inverted_add_end(ps_inverted *index, const uint64_t *cells);
 /* [alone] After any of these has failed, or instead of the last: the document has never been. */
 void ps_inverted_add_undo(ps_inverted *index);
 
+/* [alone] Many documents are to come: until the end, segments are not merged before there are as many as can
+ * be; then as many of like size as there are. */
+void ps_inverted_bulk_begin(ps_inverted *index);
+/* [alone] `pack`: there were so many that the tail is due for a merge, however small; with everything, if the
+ * first part has not half of all documents. So a posting is written anew for this as seldom as documents
+ * double, and what was added by one call lies as ps_inverted_merge_build of all would leave it. */
+void ps_inverted_bulk_end(ps_inverted *index, bool pack);
+
 /* [alone] PS_REFUSED: there is no live document with this id. PS_NO_MEMORY changes nothing. O(1), but for the
  * first document of a segment that dies: O(terms of the segment). */
 ps_status ps_inverted_delete(ps_inverted *index, ps_doc_id id);
 
 /* [write] Whether parts should be merged: the tail is full, some neighbours are of like size, or more
- * documents are dead than live. */
+ * documents are dead than live, or ps_inverted_bulk_end wants it. */
 bool ps_inverted_merge_due(const ps_inverted *index);
 /* [write] Builds that merge; `all`: of all parts into one, without dead documents, whether due or not; then
- * the index of ids is made only when it is needed, as after ps_inverted_map. *merge is NULL if there is
- * nothing to do. PS_NO_MEMORY, PS_BROKEN, PS_REFUSED (as ps_segment_merge): there is no merge. */
+ * the index of ids, unless they ascend, is made only when it is needed, as after ps_inverted_map. *merge is
+ * NULL if there is nothing to do. PS_NO_MEMORY, PS_BROKEN, PS_REFUSED (as ps_segment_merge): there is no
+ * merge. */
 ps_status ps_inverted_merge_build(ps_inverted *index, bool all, ps_merge **merge);
 /* [alone] Puts it in place. Cannot fail. O(segments). ps_inverted_merge_free must follow. */
 void ps_inverted_merge_swap(ps_inverted *index, ps_merge *merge);
@@ -144,7 +160,8 @@ uint32_t ps_inverted_dead_among(const ps_inverted *index, const ps_part *part, u
                                 const ps_postings *list);
 /* [read, once ps_inverted_ids_ready] The ordinal of a live document, UINT32_MAX: there is none. */
 uint32_t ps_inverted_ordinal(const ps_inverted *index, ps_doc_id id);
-/* [read] Whether the index of ids is made; not so after ps_inverted_map and a merge of `all`. */
+/* [read] Whether the index of ids is made; after ps_inverted_map and a merge of `all` only if ids ascend.
+ */
 bool ps_inverted_ids_ready(const ps_inverted *index);
 ps_status ps_inverted_make_ids(ps_inverted *index); /* [alone] PS_NO_MEMORY, PS_BROKEN. O(documents) */
 /* [read] The part of an ordinal that is below the ordinals given so far. */

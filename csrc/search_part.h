@@ -34,10 +34,12 @@ struct ps_part {
     uint32_t fields, columns;
     const uint32_t *lengths[PS_FIELDS]; /* words of each document in each field; 64 bytes more can be read */
     const uint64_t *cells[PS_COLUMNS];  /* of each document */
-    const int64_t *id_numbers;  /* ids of documents, if they are numbers; else NULL, and they are texts: */
-    const uint64_t *id_offsets; /* docs + 1 offsets */
-    const uint8_t *id_bytes;    /* into these, UTF-8 */
-    const uint64_t *dead;       /* a bit for each document, 64 bytes more can be read; NULL: none is dead */
+    const uint64_t *id_offsets;         /* ids of documents, if they are texts: docs + 1 offsets */
+    const uint8_t *id_bytes;            /* into these, UTF-8. Else NULL, and they are numbers: */
+    const int64_t *id_numbers;          /* all of them; or if NULL, how much each is above */
+    const uint32_t *id_steps;           /* the least; or if NULL too, they follow one another from the */
+    int64_t id_least;                   /* least one on */
+    const uint64_t *dead; /* a bit for each document, 64 bytes more can be read; NULL: none is dead */
     uint32_t dead_docs;
     bool positions; /* whether they are kept */
     uint32_t terms;
@@ -54,6 +56,13 @@ struct ps_part {
      * that they are there a little later. NULL: there is no need. */
     void (*fetch)(const ps_part *part, uint32_t number, unsigned stage);
 };
+
+/* The id of a document, if ids are numbers. */
+static inline int64_t ps_part_number(const ps_part *part, uint32_t doc)
+{
+    if (part->id_numbers != NULL) return part->id_numbers[doc];
+    return part->id_least + (int64_t)(part->id_steps != NULL ? part->id_steps[doc] : doc);
+}
 
 static inline bool ps_part_is_dead(const ps_part *part, uint32_t doc)
 {

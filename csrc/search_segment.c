@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "utf8.h"
 
 /* The bytes of the header are numbers in the machine's own order. */
@@ -15,12 +16,20 @@
 
 static inline uint64_t text_at(const ps_segment *segment, uint32_t number)
 {
-    return ps_record_text(&segment->records[number]);
+    const ps_term_group *group = &segment->groups[number / PS_GROUP];
+    return group->text_base + group->texts[number % PS_GROUP];
 }
 
 static inline uint64_t list_at(const ps_segment *segment, uint32_t number)
 {
-    return ps_record_list(&segment->records[number]);
+    const ps_term_group *group = &segment->groups[number / PS_GROUP];
+    return group->list_base + group->lists[number % PS_GROUP];
+}
+
+static inline uint32_t count_at(const ps_segment *segment, uint32_t number)
+{
+    uint32_t count = segment->groups[number / PS_GROUP].counts[number % PS_GROUP];
+    return count > 0 ? count : ps_read_little32(segment->lists + list_at(segment, number));
 }
 
 static inline uint32_t blocks_of(uint32_t count) { return count / PS_BLOCK + (count % PS_BLOCK != 0); }
@@ -91,14 +100,14 @@ static bool segment_postings(const ps_part *part, uint32_t number, ps_postings *
     memset(list, 0, sizeof *list);
     list->packed = segment->lists + from;
     list->packed_size = (size_t)(to - from);
-    list->count = segment->records[number].count;
+    list->count = count_at(segment, number);
     list->blocks = blocks_of(list->count);
     list->docs = part->docs;
     if (list->count > PS_BRIEF) {
         size_t heads = (size_t)list->blocks * sizeof *list->heads;
-        list->heads = (const ps_block_head *)(const void *)list->packed;
-        list->packed += heads;
-        list->packed_size -= heads;
+        list->heads = (const ps_block_head *)(const void *)(list->packed + 4);
+        list->packed += 4 + heads;
+        list->packed_size -= 4 + heads;
     } else if (!ps_postings_look(list)) {
         memset(list, 0, sizeof *list);
         return false;
@@ -114,7 +123,9 @@ static bool header_holds(const ps_segment_header *header, size_t size)
     bool positions = (header->flags & PS_SEGMENT_POSITIONS) != 0,
          texts = (header->flags & PS_SEGMENT_TEXT_IDS) != 0;
     if (!IS_LITTLE_ENDIAN || memcmp(header->magic, PS_SEGMENT_MAGIC, sizeof header->magic) != 0) return false;
-    if (header->version != PS_SEGMENT_VERSION || header->flags > 3 || header->size != size) return false;
+    if (header->version != PS_SEGMENT_VERSION || header->flags > 15 || header->size != size) return false;
+    uint32_t kind = header->flags & ~(uint32_t)PS_SEGMENT_POSITIONS;
+    if ((kind & (kind - 1)) != 0 || (header->docs == 0 && kind > PS_SEGMENT_TEXT_IDS)) return false;
     if (header->docs == UINT32_MAX || header->terms == UINT32_MAX) return false;
     if (header->fields < 1 || header->fields > PS_FIELDS || header->columns > PS_COLUMNS) return false;
     if (header->lists_size >= PS_SEGMENT_MOST || header->text_size >= PS_SEGMENT_MOST) return false;
@@ -141,29 +152,47 @@ static bool offsets_hold(const uint64_t *offsets, uint32_t count, uint64_t size)
     return all;
 }
 
-/* Whether a list has room for what its count says must be there. */
-static bool list_holds(uint32_t count, uint64_t from, uint64_t to)
+/* Whether a list has room for what its count says must be there, and that is possible. */
+static bool list_holds(const ps_segment *segment, uint32_t number, uint64_t from, uint64_t to)
 {
-    if (count <= PS_BRIEF) return to - from >= 2;
-    return from % 4 == 0 && to - from >= (uint64_t)blocks_of(count) * sizeof(ps_block_head);
+    uint32_t brief = segment->groups[number / PS_GROUP].counts[number % PS_GROUP];
+    if (brief > 0) return brief <= PS_BRIEF && brief <= segment->part.docs && to - from >= 2;
+    if (from % 4 != 0 || to - from < 4) return false;
+    uint32_t count = count_at(segment, number);
+    return count > PS_BRIEF && count <= segment->part.docs &&
+           to - from - 4 >= (uint64_t)blocks_of(count) * sizeof(ps_block_head);
+}
+
+/* Whether nothing overflows, and there are zeros behind the last record. */
+static bool groups_hold(const ps_segment *segment, const ps_segment_header *header)
+{
+    uint64_t any = 0;
+    for (uint64_t i = 0; i < ps_segment_groups(header->terms); i++) {
+        const ps_term_group *group = &segment->groups[i];
+        if (group->list_base > header->lists_size || group->text_base > header->text_size) return false;
+    }
+    const ps_term_group *last = &segment->groups[header->terms / PS_GROUP];
+    any |= last->counts[header->terms % PS_GROUP];
+    for (uint32_t i = header->terms % PS_GROUP + 1; i < PS_GROUP; i++)
+        any |= last->lists[i] | last->texts[i] | last->counts[i];
+    return any == 0;
 }
 
 static bool records_hold(const ps_segment *segment, const ps_segment_header *header)
 {
-    const ps_term_record *records = segment->records;
     uint32_t terms = header->terms;
     uint64_t postings = 0;
+    if (!groups_hold(segment, header)) return false;
     if (text_at(segment, 0) != 0 || text_at(segment, terms) != header->text_size) return false;
     if (list_at(segment, 0) != 0 || list_at(segment, terms) != header->lists_size) return false;
     for (uint32_t i = 0; i < terms; i++) {
         uint64_t text = text_at(segment, i), behind_text = text_at(segment, i + 1);
         uint64_t list = list_at(segment, i), behind_list = list_at(segment, i + 1);
         if (behind_text < text || behind_text - text > PS_TERM_BYTES || behind_list < list) return false;
-        if (records[i].count < 1 || records[i].count > header->docs) return false;
-        if (!list_holds(records[i].count, list, behind_list)) return false;
-        postings += records[i].count;
+        if (behind_list > header->lists_size || !list_holds(segment, i, list, behind_list)) return false;
+        postings += count_at(segment, i);
     }
-    return records[terms].count == 0 && postings == header->postings;
+    return postings == header->postings;
 }
 
 /* Whether terms are UTF-8, each of them, and ascend within their field. */
@@ -188,15 +217,26 @@ static bool positions_hold(const ps_segment *segment, const ps_segment_header *h
     const uint64_t *at = segment->place_at;
     if (!offsets_hold(at, header->terms, header->places_size)) return false;
     for (uint32_t i = 0; i < header->terms; i++) {
-        uint32_t count = segment->records[i].count;
+        uint32_t count = count_at(segment, i);
         if (count <= PS_BLOCK) continue;
         if (at[i] % 4 != 0 || at[i + 1] - at[i] < ((uint64_t)blocks_of(count) + 1) * 4) return false;
     }
     return true;
 }
 
+/* Whether no number is beyond those that there are. */
+static bool numbers_hold(const ps_part *part)
+{
+    if (part->id_numbers != NULL) return true;
+    uint32_t most = part->docs - 1;
+    for (uint32_t i = 0; part->id_steps != NULL && i < part->docs; i++)
+        most = i == 0 || part->id_steps[i] > most ? part->id_steps[i] : most;
+    return part->id_least <= INT64_MAX - (int64_t)most;
+}
+
 static bool ids_hold(const ps_part *part, const ps_segment_header *header)
 {
+    if (part->id_offsets == NULL) return numbers_hold(part);
     ps_text_shape shape;
     if (!offsets_hold(part->id_offsets, header->docs, header->id_size)) return false;
     if (!ps_utf8_measure(part->id_bytes, header->id_size, &shape)) return false;
@@ -211,7 +251,7 @@ static bool tables_hold(const ps_segment *segment, const ps_segment_header *head
 {
     if (!records_hold(segment, header) || !terms_hold(segment, header)) return false;
     if (segment->part.positions && !positions_hold(segment, header)) return false;
-    return segment->part.id_offsets == NULL || ids_hold(&segment->part, header);
+    return ids_hold(&segment->part, header);
 }
 
 /* ---- opening: pointers to the tables ---- */
@@ -234,6 +274,10 @@ static void set_part(ps_segment *segment, const ps_segment_header *header, const
     if (header->flags & PS_SEGMENT_TEXT_IDS) {
         part->id_offsets = section(segment, at->ids);
         part->id_bytes = section(segment, at->id_texts);
+    } else if (header->flags & (PS_SEGMENT_IDS_IN_A_ROW | PS_SEGMENT_IDS_NEAR)) {
+        const int64_t *least = section(segment, at->ids);
+        part->id_least = *least;
+        if (header->flags & PS_SEGMENT_IDS_NEAR) part->id_steps = (const uint32_t *)(const void *)(least + 1);
     } else {
         part->id_numbers = section(segment, at->ids);
     }
@@ -247,7 +291,7 @@ static void set_tables(ps_segment *segment, const ps_segment_header *header, con
     segment->postings = header->postings;
     memcpy(segment->field_terms, header->field_terms, sizeof segment->field_terms);
     segment->lists = section(segment, at->lists);
-    segment->records = section(segment, at->records);
+    segment->groups = section(segment, at->records);
     segment->texts = section(segment, at->texts);
     if (!segment->part.positions) return;
     segment->place_at = section(segment, at->place_at);

@@ -2,18 +2,19 @@
  * memory, or mapped from a file.
  *
  *     ps_segment_merge(parts, count, renumber, allocator, &bytes, &size);
- *     ps_segment_open(&segment, bytes, size, seed, allocator);       looks at the tables; blocks when they
- * are read segment.part ...                                               search_part.h
+ *     ps_segment_open(&segment, bytes, size, seed, allocator);       looks at the tables; blocks when read
+ *     segment.part ...                                               search_part.h
  *
- * The format, version 1. All numbers are little-endian. Sections follow one another without choice: each
+ * The format, version 2. All numbers are little-endian. Sections follow one another without choice: each
  * begins at the next multiple of 64 behind the one before, what lies between is zeros; behind the last come
  * zeros to the next multiple of 64 and 64 zeros more. So sizes say where everything is. A machine that is
  * big-endian refuses all.
  *
  *     header, 256 bytes:
  *       0  8   "PSSEGMNT"
- *       8  u32 version, 1
- *      12  u32 flags: 1 = positions are kept, 2 = ids are texts; no others
+ *       8  u32 version, 2
+ *      12  u32 flags: 1 = positions are kept, 2 = ids are texts, 4 = they are numbers that follow one
+ *          another, 8 = they are numbers of which none is 2^32 above the least; of 2, 4 and 8 at most one
  *      16  u64 size of the whole
  *      24  u32 docs, below 2^32 - 1
  *      28  u32 terms, below 2^32 - 1
@@ -27,23 +28,35 @@
  *      80  u32 field_terms[17]: the number of the first term of each field; `terms` from [fields] on
  *     148      zeros to 256
  *     lists    lists_size bytes: see below
- *     records  (terms + 1) of 16 bytes, sorted by field, then by the bytes of the term: the number of a term
- * is its rank 0  u32 count of postings, 1 to docs 4  u16 high bits of text, 6  u16 high bits of list 8  u32
- * low bits of text: where its bytes begin, from the start of texts 12  u32 low bits of list: where its list
- * begins, from the start of lists They end where those of the next record begin; the record after the last
- * has count 0, text_size, lists_size texts    text_size bytes: the terms in order, UTF-8, 0 to 1,020 bytes
- * each place_at (terms + 1) of u64, only with positions: where its positions begin, from the start of places
+ *     records  of (terms + 1), sorted by field, then by the bytes of the term: the number of a term is its
+ *              rank; in groups of 16, which have 128 bytes:
+ *       0  u64 from where the lists of the group are counted, from the start of lists
+ *       8  u64 from where its texts are counted, from the start of texts
+ *      16  u32 [16] where the list of each begins
+ *      80  u16 [16] where the bytes of each begin
+ *     112  u8 [16] count of postings, 1 to 127; 0: the list says how many
+ *              They end where those of the next record begin; the record after the last has count 0 and comes
+ *              to text_size and lists_size; behind it are zeros
+ *     texts    text_size bytes: the terms in order, UTF-8, 0 to 1,020 bytes each
+ *     place_at (terms + 1) of u64, only with positions: where its positions begin, from the start of places
  *     places   places_size bytes, only with positions
- *     lengths  for each field docs of u32: words of each document; the next field's at the next multiple of
- * 64 cells    for each column docs of u64; the next column's at the next multiple of 64 ids      docs of i64;
- * or, if they are texts, (docs + 1) of u64: where each begins, from the start of id texts id texts id_size
- * bytes, UTF-8, only if ids are texts
+ *     lengths  for each field docs of u32: words of each document; the next field's at the next multiple
+ *              of 64
+ *     cells    for each column docs of u64; the next column's at the next multiple of 64
+ *     ids      by the flags: docs of i64; or (docs + 1) of u64, where each text begins, from the start of
+ *              id texts; or an i64, the first of numbers that follow one another; or an i64, the least,
+ *              and docs of u32, how much each is above it
+ *     id texts id_size bytes, UTF-8, only if ids are texts
  *
  * The list of a term with a count of up to 127 is a packed block (posting_list.h) of so many postings. That
- * of any other begins at a multiple of 4, with a head of 20 bytes for each of its blocks, ceil(count / 128)
- * of them: 0  u32 last document 4  u32 offset: bytes from behind the last head to the block 8  3 times u16
- * frequency, u16 length: peaks, the greatest frequency first; frequency 0 where there is no further and then
- * has its packed blocks. There may be bytes between and behind blocks; 0 to 3 stand before an aligned list.
+ * of any other begins at a multiple of 4, with its count, u32, at most docs, and a head of 20 bytes for each
+ * of its blocks, ceil(count / 128) of them:
+ *       0  u32 last document
+ *       4  u32 offset: bytes from behind the last head to the block
+ *       8  3 times u16 frequency, u16 length: peaks, the greatest frequency first; frequency 0 where there is
+ *          no further
+ * and then has its packed blocks. There may be bytes between and behind blocks; 0 to 3 stand before a list
+ * that is aligned.
  *
  * The positions of a term with a count of up to 128 are those of its only block. Those of any other begin at
  * a multiple of 4 with (blocks + 1) of u32: where each block's begin, from behind these, and where the last
@@ -66,7 +79,7 @@ typedef struct {
     size_t size;
     uint64_t postings;
     uint32_t field_terms[PS_FIELDS + 1]; /* terms of field f are numbered from [f] to below [f + 1] */
-    const ps_term_record *records;
+    const ps_term_group *groups;
     const uint8_t *lists, *texts, *places;
     const uint64_t *place_at;
     uint32_t

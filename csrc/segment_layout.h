@@ -9,11 +9,16 @@
 #include "search_part.h"
 
 #define PS_SEGMENT_MAGIC "PSSEGMNT"
-#define PS_SEGMENT_VERSION 1
+#define PS_SEGMENT_VERSION 2
 #define PS_SEGMENT_ALIGNMENT 64
 #define PS_SEGMENT_MOST (UINT64_C(1) << 48) /* bytes that a section is below */
 
-enum { PS_SEGMENT_POSITIONS = 1, PS_SEGMENT_TEXT_IDS = 2 };
+enum {
+    PS_SEGMENT_POSITIONS = 1,
+    PS_SEGMENT_TEXT_IDS = 2,
+    PS_SEGMENT_IDS_IN_A_ROW = 4,
+    PS_SEGMENT_IDS_NEAR = 8,
+};
 
 typedef struct {
     char magic[8];
@@ -27,14 +32,17 @@ typedef struct {
 
 _Static_assert(sizeof(ps_segment_header) == 256, "the header is read as it lies");
 
-/* The record of a term, as it lies. */
-typedef struct {
-    uint32_t count;
-    uint16_t text_high, list_high;
-    uint32_t text_low, list_low;
-} ps_term_record;
+#define PS_GROUP 16 /* terms in a group */
 
-_Static_assert(sizeof(ps_term_record) == 16, "records are read as they lie");
+/* The records of some terms that follow one another, as they lie. */
+typedef struct {
+    uint64_t list_base, text_base;
+    uint32_t lists[PS_GROUP];
+    uint16_t texts[PS_GROUP];
+    uint8_t counts[PS_GROUP];
+} ps_term_group;
+
+_Static_assert(sizeof(ps_term_group) == 128, "groups are read as they lie");
 _Static_assert(sizeof(ps_block_head) == 20, "heads are read as they lie");
 
 /* Where each section begins, from the start of the segment. */
@@ -46,14 +54,14 @@ typedef struct {
     uint64_t size; /* of the whole */
 } ps_segment_layout;
 
-static inline uint64_t ps_record_text(const ps_term_record *record)
-{
-    return (uint64_t)record->text_high << 32 | record->text_low;
-}
+/* Groups of so many terms; there is always room for one record more. */
+static inline uint64_t ps_segment_groups(uint32_t terms) { return terms / PS_GROUP + 1; }
 
-static inline uint64_t ps_record_list(const ps_term_record *record)
+static inline uint64_t ps_segment_ids_size(uint32_t docs, uint32_t flags)
 {
-    return (uint64_t)record->list_high << 32 | record->list_low;
+    if (flags & PS_SEGMENT_TEXT_IDS) return ((uint64_t)docs + 1) * 8;
+    if (flags & PS_SEGMENT_IDS_IN_A_ROW) return 8;
+    return flags & PS_SEGMENT_IDS_NEAR ? 8 + (uint64_t)docs * 4 : (uint64_t)docs * 8;
 }
 
 static inline uint64_t ps_segment_aligned(uint64_t size)
@@ -64,13 +72,12 @@ static inline uint64_t ps_segment_aligned(uint64_t size)
 /* The layout of a header with numbers that are possible; nothing can overflow then. */
 static inline ps_segment_layout ps_segment_lay_out(const ps_segment_header *header)
 {
-    bool positions = (header->flags & PS_SEGMENT_POSITIONS) != 0,
-         texts = (header->flags & PS_SEGMENT_TEXT_IDS) != 0;
+    bool positions = (header->flags & PS_SEGMENT_POSITIONS) != 0;
     uint64_t docs = header->docs, records = (uint64_t)header->terms + 1;
     ps_segment_layout at;
     at.lists = sizeof *header;
     at.records = ps_segment_aligned(at.lists + header->lists_size);
-    at.texts = ps_segment_aligned(at.records + records * sizeof(ps_term_record));
+    at.texts = ps_segment_aligned(at.records + ps_segment_groups(header->terms) * sizeof(ps_term_group));
     at.place_at = ps_segment_aligned(at.texts + header->text_size);
     at.places = ps_segment_aligned(at.place_at + (positions ? records * 8 : 0));
     at.lengths = ps_segment_aligned(at.places + header->places_size);
@@ -78,7 +85,7 @@ static inline ps_segment_layout ps_segment_lay_out(const ps_segment_header *head
     at.cells = at.lengths + header->fields * at.lengths_stride;
     at.cells_stride = ps_segment_aligned(docs * 8);
     at.ids = at.cells + header->columns * at.cells_stride;
-    at.id_texts = ps_segment_aligned(at.ids + (docs + texts) * 8);
+    at.id_texts = ps_segment_aligned(at.ids + ps_segment_ids_size(header->docs, header->flags));
     at.size = ps_segment_aligned(at.id_texts + header->id_size) + PS_READ_AHEAD;
     return at;
 }

@@ -39,6 +39,7 @@ typedef struct {
     ps_allocator allocator;
     ps_segment_header header;
     uint32_t *lengths[PS_FIELDS]; /* of the new documents */
+    int64_t least;                /* of their ids, if these are numbers */
     heap_bytes lists, records, text, place_at, places;
     /* the list that is being written */
     uint32_t docs[PS_BLOCK], freqs[PS_BLOCK], n; /* its last postings, */
@@ -227,11 +228,6 @@ static bool find_turn(merger *m)
 
 /* ---- documents ---- */
 
-static inline uint64_t dead_word(const ps_part *part, uint32_t word)
-{
-    return part->dead != NULL ? part->dead[word] : 0;
-}
-
 static inline uint32_t live_docs(const ps_part *part) { return part->docs - part->dead_docs; }
 
 static inline bool has_dead(const ps_part *part) { return part->dead != NULL && part->dead_docs > 0; }
@@ -331,6 +327,52 @@ static void copy_id_texts(const merger *m, uint64_t *offsets, uint8_t *texts)
     *offsets = at;
 }
 
+/* Looks how ids that are numbers lie, and says so in the flags. A dead document that stays keeps its own: so
+ * those of the others go on to follow one another. */
+static void look_at_numbers(merger *m)
+{
+    int64_t greatest = INT64_MIN, before = 0;
+    bool in_a_row = true, first = true;
+    m->least = INT64_MAX;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const ps_part *part = m->sources[i].part;
+        for (uint32_t doc = 0; doc < part->docs; doc++) {
+            if (m->renumber && ps_part_is_dead(part, doc)) continue;
+            int64_t number = ps_part_number(part, doc);
+            in_a_row &= first || (before < INT64_MAX && number == before + 1);
+            first = false;
+            before = number;
+            m->least = number < m->least ? number : m->least;
+            greatest = number > greatest ? number : greatest;
+        }
+    }
+    if (first) return;
+    if (in_a_row)
+        m->header.flags |= PS_SEGMENT_IDS_IN_A_ROW;
+    else if ((uint64_t)greatest - (uint64_t)m->least <= UINT32_MAX)
+        m->header.flags |= PS_SEGMENT_IDS_NEAR;
+}
+
+static void write_numbers(const merger *m, uint8_t *out)
+{
+    bool near = (m->header.flags & PS_SEGMENT_IDS_NEAR) != 0;
+    if (near || (m->header.flags & PS_SEGMENT_IDS_IN_A_ROW)) ps_write_little64(out, (uint64_t)m->least);
+    if (m->header.flags & PS_SEGMENT_IDS_IN_A_ROW) return;
+    if (near) out += 8;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const ps_part *part = m->sources[i].part;
+        for (uint32_t doc = 0; doc < part->docs; doc++) {
+            if (m->renumber && ps_part_is_dead(part, doc)) continue;
+            uint64_t number = (uint64_t)ps_part_number(part, doc);
+            if (near)
+                ps_write_little32(out, (uint32_t)(number - (uint64_t)m->least));
+            else
+                ps_write_little64(out, number);
+            out += near ? 4 : 8;
+        }
+    }
+}
+
 /* ---- a list ---- */
 
 /* `most`: postings that it may have. */
@@ -343,7 +385,8 @@ static ps_status begin_list(merger *m, uint64_t most)
     m->places_from = m->offsets_from = m->places.size;
     m->most = (uint32_t)((most + PS_BLOCK - 1) / PS_BLOCK);
     if (most > PS_BRIEF) {
-        status = append_zeros(m, &m->lists, (size_t)m->most * sizeof(ps_block_head));
+        /* its count comes first */
+        status = append_zeros(m, &m->lists, 4 + (size_t)m->most * sizeof(ps_block_head));
         m->heads_from = m->lists.size - (size_t)m->most * sizeof(ps_block_head);
     }
     if (m->positions && most > PS_BLOCK && status == PS_OK) {
@@ -506,13 +549,21 @@ static ps_status end_list(merger *m, uint64_t most)
 /* Notes where the list, the text and the places of a term begin. */
 static ps_status write_record(merger *m, uint32_t count, size_t list_at, size_t places_at)
 {
-    list_at -= sizeof m->header; /* lies before the lists already */
-    ps_term_record record = {count, (uint16_t)(m->text.size >> 32), (uint16_t)(list_at >> 32),
-                             (uint32_t)m->text.size, (uint32_t)list_at};
-    uint64_t place = places_at;
-    ps_status status = append(m, &m->records, &record, sizeof record);
-    if (status == PS_OK && m->positions) status = append(m, &m->place_at, &place, sizeof place);
-    return status;
+    ps_status status = PS_OK;
+    uint32_t i = m->header.terms % PS_GROUP;
+    uint64_t list = list_at - sizeof m->header /* lies before the lists already */, place = places_at;
+    if (i == 0) {
+        ps_term_group begun = {.list_base = list, .text_base = m->text.size};
+        status = append(m, &m->records, &begun, sizeof begun);
+        if (status != PS_OK) return status;
+    }
+    ps_term_group *group =
+        (ps_term_group *)(void *)(m->records.bytes + m->records.size - sizeof(ps_term_group));
+    if (list - group->list_base > UINT32_MAX) return PS_REFUSED;
+    group->lists[i] = (uint32_t)(list - group->list_base);
+    group->texts[i] = (uint16_t)(m->text.size - group->text_base);
+    group->counts[i] = (uint8_t)(count > PS_BRIEF ? 0 : count);
+    return m->positions ? append(m, &m->place_at, &place, sizeof place) : status;
 }
 
 static ps_status finish_term(merger *m, ps_term term)
@@ -522,7 +573,8 @@ static ps_status finish_term(merger *m, ps_term term)
         m->places.size = m->places_from;
         return PS_OK;
     }
-    size_t list_at = m->total > PS_BRIEF ? m->heads_from : m->list_from;
+    size_t list_at = m->total > PS_BRIEF ? m->heads_from - 4 : m->list_from;
+    if (m->total > PS_BRIEF) ps_write_little32(m->lists.bytes + list_at, m->total);
     size_t places_at = m->total > PS_BLOCK ? m->offsets_from : m->places_from;
     ps_status status = write_record(m, m->total, list_at, places_at);
     if (status == PS_OK) status = append(m, &m->text, term.bytes, term.size);
@@ -600,9 +652,11 @@ static void write_documents(const merger *m, uint8_t *bytes, const ps_segment_la
         const source *of = &m->sources[i];
         for (uint32_t j = 0; j < m->header.columns; j++)
             copy_column(m, of, of->part->cells[j], 8, bytes + at->cells + j * at->cells_stride);
-        if (!m->texts) copy_column(m, of, of->part->id_numbers, 8, bytes + at->ids);
     }
-    if (m->texts) copy_id_texts(m, (uint64_t *)(void *)(bytes + at->ids), bytes + at->id_texts);
+    if (m->texts)
+        copy_id_texts(m, (uint64_t *)(void *)(bytes + at->ids), bytes + at->id_texts);
+    else if (m->header.docs > 0)
+        write_numbers(m, bytes + at->ids);
 }
 
 /* Puts the sections behind the lists, which lie where they will already. */
@@ -613,6 +667,7 @@ static ps_status assemble(merger *m, uint8_t **bytes, size_t *size)
     header->text_size = m->text.size;
     header->places_size = m->places.size;
     header->id_size = id_texts_size(m);
+    if (!m->texts) look_at_numbers(m);
     ps_segment_layout at = ps_segment_lay_out(header);
     header->size = at.size;
     uint8_t *whole = m->allocator.resize(m->lists.bytes, (size_t)at.size);

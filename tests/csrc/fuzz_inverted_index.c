@@ -35,6 +35,13 @@ static uint32_t find_model(int64_t id)
     return UINT32_MAX;
 }
 
+static bool model_ids_ascend(void)
+{
+    for (uint32_t i = 1; i < model.n; i++)
+        if (model.docs[i - 1].id >= model.docs[i].id) return false;
+    return true;
+}
+
 /* ---- changes ---- */
 
 static ps_status add_words(ps_inverted *index, const model_doc *doc)
@@ -109,6 +116,23 @@ static void merge_what_is_due(ps_inverted *index)
         FUZZ_REQUIRE(i < 8);
         merge(index, false, false);
     }
+}
+
+/* Documents whose ids ascend, of one call. */
+static void add_many(ps_inverted *index, uint64_t *state, int64_t id, uint64_t number)
+{
+    bool pack = number & 128;
+    ps_inverted_bulk_begin(index);
+    for (uint64_t i = 0; i < number % 64 && model.n + 1 < MODEL_DOCS; i++) {
+        add(index, state, id, false);
+        id += 1 + (number & 64 ? (int64_t)(i % 3) : 0);
+        if (i % 4 == 0 && allocations_left < 0) merge_what_is_due(index);
+    }
+    ps_inverted_bulk_end(index, pack);
+    if (!pack || allocations_left >= 0) return;
+    merge_what_is_due(index);
+    FUZZ_REQUIRE(index->tail.part.docs == 0);
+    FUZZ_REQUIRE(index->part_count < 2 || index->parts[0]->docs >= ps_inverted_ordinals(index) / 2);
 }
 
 static void count_release(void *owner)
@@ -267,7 +291,8 @@ static void pack_and_map(ps_inverted *index, fuzz_input *input, uint64_t shape)
     status = ps_inverted_map(index, bytes, size, mine ? count_release : NULL, bytes);
     FUZZ_REQUIRE(status == PS_OK);
     renumber_model();
-    FUZZ_REQUIRE(maps_released == before + (mine && model.n == 0) && index->ids_ready == (model.n == 0));
+    FUZZ_REQUIRE(maps_released == before + (mine && model.n == 0));
+    FUZZ_REQUIRE(index->ids_ready == (model.n == 0 || (!index->text_ids && model_ids_ascend())));
 }
 
 static bool take_any(void *context, const uint8_t *bytes, uint32_t size, uint32_t df, uint32_t distance)
@@ -374,6 +399,9 @@ static void step(ps_inverted *index, fuzz_input *input, uint64_t *state, uint64_
             if (i % 4 == 0 && allocations_left < 0) merge_what_is_due(index);
         }
         break;
+    case 10:
+        add_many(index, state, choice & 16 ? id : 200 + (int64_t)(*state >> 40), number);
+        break;
     default:
         add(index, state, id, choice & 16);
         break;
@@ -382,12 +410,43 @@ static void step(ps_inverted *index, fuzz_input *input, uint64_t *state, uint64_
     if (choice & 32) merge_what_is_due(index);
 }
 
+/* A thousand tails that come by one call: a document is written anew a few times, not once for every few
+ * tails. */
+static void expect_little_written_anew(void)
+{
+    enum { TAILS = 1000 };
+    uint64_t written = 0, cells[MODEL_COLUMNS] = {0};
+    ps_inverted index;
+    ps_inverted_init(&index, MODEL_FIELDS, MODEL_COLUMNS, false, false, SEED, ALLOCATOR);
+    index.tail_docs_most = 1;
+    ps_inverted_bulk_begin(&index);
+    for (int64_t id = 0; id < TAILS; id++) {
+        ps_merge *merge;
+        FUZZ_REQUIRE(ps_inverted_add_begin(&index, (ps_doc_id){.number = id}) == PS_OK);
+        FUZZ_REQUIRE(ps_inverted_add_end(&index, cells) == PS_OK);
+        while (ps_inverted_merge_due(&index)) {
+            FUZZ_REQUIRE(ps_inverted_merge_build(&index, false, &merge) == PS_OK && merge != NULL);
+            ps_inverted_merge_swap(&index, merge);
+            ps_inverted_merge_free(&index, merge);
+            uint32_t last = index.segment_count - 1;
+            written += index.parts[last]->docs; /* no other is made while many come */
+        }
+        FUZZ_REQUIRE(index.segment_count <= 16);
+    }
+    ps_inverted_bulk_end(&index, true);
+    FUZZ_REQUIRE(written <= 5 * TAILS && ps_inverted_check(&index));
+    ps_inverted_free(&index);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input input = {data, size};
     uint64_t shape = fuzz_take(&input, 1), state = fuzz_take(&input, 8),
              every = 1 + fuzz_take(&input, 1) % 12;
     static ps_inverted index;
+    static bool looked = false;
+    if (!looked) expect_little_written_anew();
+    looked = true;
     ps_inverted_init(&index, MODEL_FIELDS, MODEL_COLUMNS, shape & 1, shape >> 1 & 1, SEED, ALLOCATOR);
     set_limits(&index, shape);
     model.n = 0;

@@ -89,6 +89,7 @@ static void ask_documents(const ps_segment *segment)
         FUZZ_REQUIRE(lies_within(segment, part->cells[i], 8 * (size_t)part->docs));
     if (part->id_numbers != NULL)
         FUZZ_REQUIRE(lies_within(segment, part->id_numbers, 8 * (size_t)part->docs));
+    if (part->id_steps != NULL) FUZZ_REQUIRE(lies_within(segment, part->id_steps, 4 * (size_t)part->docs));
     for (uint32_t doc = 0; part->id_offsets != NULL && doc < part->docs; doc++) {
         uint64_t from = part->id_offsets[doc], to = part->id_offsets[doc + 1];
         FUZZ_REQUIRE(from <= to && lies_within(segment, part->id_bytes + from, (size_t)(to - from)));

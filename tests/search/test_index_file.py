@@ -116,7 +116,7 @@ def test_small_indexes_come_back_too(tmp_path, InvertedIndex, ids):
 
 def test_frozen_index_comes_back_frozen(tmp_path, InvertedIndex):
     index = filled(InvertedIndex)
-    index.freeze(quantize=True)
+    index.freeze()
     index.save(tmp_path / "index")
     loaded = InvertedIndex.load(tmp_path / "index")
     assert loaded.frozen

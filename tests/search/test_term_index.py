@@ -1,6 +1,7 @@
 """An index of terms: documents are there at once and gone at once, and all it tells is of those that live."""
 
 from array import array
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -474,11 +475,10 @@ def test_compacting_changes_no_answer(index):
     assert index.statistics()["dead"] == 0
 
 
-@pytest.mark.parametrize("quantize", [False, True])
-def test_frozen_index_answers_and_refuses_changes(index, quantize):
+def test_frozen_index_answers_and_refuses_changes(index):
     plan = AnyNode(1, (term("quick"), term("fox")))
     before = index.top(plan, BEST, 10, None)
-    index.freeze(quantize, BEST)
+    index.freeze()
     assert index.frozen
     assert index.top(plan, BEST, 10, None) == before
     for change in (
@@ -494,12 +494,12 @@ def test_frozen_index_answers_and_refuses_changes(index, quantize):
     assert index.ids() == [7, 3, 5]
 
 
-def test_quantized_index_gives_the_exact_best_for_any_scorer(TermIndex, scorer):
+def test_frozen_index_gives_the_exact_best_for_any_scorer(TermIndex, scorer):
     index = TermIndex(1, 0, False, RULES)
     for i in range(3000):
         index.add(i, ([f"w{i * j % 7}" for j in range(1, 5 + i % 11)],))
     plan = AnyNode(1, (term("w1"), term("w3"), term("w5")))
-    index.freeze(True, BEST)
+    index.freeze()
     scores, there = index.scores(plan, scorer), index.matches(plan)
     best = sorted((i for i in range(3000) if there[i]), key=lambda i: (-scores[i], i))[:20]
     assert index.top(plan, scorer, 20, None) == (best, [scores[i] for i in best])
@@ -513,6 +513,47 @@ def test_statistics_count_what_lives(index):
     assert counts["dead"] == 0
     assert counts["terms"] == 8
     assert counts["postings"] == 10
+
+
+def added_at_once(index, ids):
+    index.begin_many()
+    index.add_many(ids, [([f"w{number % 97}", f"v{number}"],) for number in ids])
+    index.end_many(len(ids))
+
+
+def test_what_was_added_at_once_is_packed_at_its_end():
+    index = import_module("penstock.search._inverted_index_c").TermIndex(1, 0, False, None)
+    added_at_once(index, range(5_000))
+    assert index.memory()["tail"] == 0
+    assert index.memory()["ids"] < 5_000  # ids that ascend are found in the segment itself
+    added_at_once(index, range(5_000, 12_000))  # more than there were: with them
+    assert index.statistics()["segments"] == 1
+    added_at_once(index, range(12_000, 17_000))  # fewer: beside them
+    assert index.statistics()["segments"] == 2
+    assert index.memory()["tail"] == 0
+    added_at_once(index, range(17_000, 17_100))  # not worth it
+    assert index.memory()["tail"] > 0
+    assert index.ids() == list(range(17_100))
+    assert index.doc_freq(0, "w5") == len(range(5, 17_100, 97))
+
+
+def test_documents_that_live_are_found_by_id_wherever_they_went(TermIndex):
+    index, living = TermIndex(1, 0, False, None), {}
+    for ids in (range(0, 10_000, 2), range(9_999, 0, -2), [*range(20_000, 26_000), 5_000_000_000]):
+        for doc_id in ids[::3]:
+            living.pop(doc_id, None)
+            index.delete(doc_id)
+        new = [doc_id for doc_id in ids if doc_id not in living]
+        added_at_once(index, new)
+        living |= dict.fromkeys(new)
+        for doc_id in list(living)[::5]:
+            del living[doc_id]
+            assert index.delete(doc_id)
+        for doc_id in list(living)[::7]:
+            index.replace(doc_id, (["again"],))
+            living[doc_id] = living.pop(doc_id)
+        assert index.ids() == list(living)
+        assert all((doc_id in index) == (doc_id in living) for doc_id in range(26_001))
 
 
 def test_memory_is_told_by_part(index):

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from importlib import import_module
 from random import Random
+from struct import pack
 from time import perf_counter
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidValue
-from penstock.search.errors import IndexFileError
+from penstock.search.errors import DuplicateDocument, IndexFileError
 from penstock.search.plan import AnyNode, EveryNode, PhraseNode, TermNode
 from penstock.search.scoring import BM25
 
+IDS_IN_A_ROW, IDS_NEAR = 4, 8  # flags of a segment
 TWINS = {impl: import_module(f"penstock.search._inverted_index_{impl}").TermIndex for impl in ("c", "py")}
 directions = pytest.mark.parametrize(("writer", "reader"), [(a, b) for a in TWINS for b in TWINS])
 
@@ -241,16 +243,18 @@ def test_bytes_that_are_no_segment_are_refused(impl):
 
 
 def with_one_id(segment, documents):
-    """A segment (without columns, ids are numbers) whose documents all have the id 0."""
-    ids = 8 * documents
-    start = len(segment) - 64 - -(-ids // 64) * 64
-    return segment[:start] + bytes(ids) + segment[start + ids :]
+    """A segment (no columns, ids are numbers that do not follow one another) whose documents have one id."""
+    near = segment[12] & IDS_NEAR
+    size = 8 + 4 * documents if near else 8 * documents
+    start = len(segment) - 64 - -(-size // 64) * 64
+    one = segment[start : start + 8] + bytes(4 * documents) if near else bytes(size)
+    return segment[:start] + one + segment[start + size :]
 
 
 def map_and_delete(impl, segment):
     index = TWINS[impl](1, 0, True, None)
     index.map(segment)
-    index.delete(0)  # the compiled one looks at ids when it needs them
+    index.delete(0)  # the compiled one looks at ids that do not ascend when it needs them
 
 
 def map_and_pack(impl, segment):
@@ -260,16 +264,76 @@ def map_and_pack(impl, segment):
 
 
 @pytest.mark.parametrize("impl", TWINS)
-def test_segment_whose_documents_have_one_id_is_broken(impl):
-    segment = with_one_id(filled("py", 50).pack(), len(filled("py", 50)))
+@pytest.mark.parametrize("apart", [2, 1 << 40])
+def test_segment_whose_documents_have_one_id_is_broken(impl, apart):
+    index = TWINS["py"](1, 0, True, None)
+    index.add_many([apart * number for number in range(50)], [(["x"],)] * 50)
     with pytest.raises(IndexFileError, match="segment must be whole"):
-        map_and_delete(impl, segment)
+        map_and_delete(impl, with_one_id(index.pack(), 50))
+
+
+IDS = {
+    "that follow one another": (range(-3, 300), IDS_IN_A_ROW),
+    "one": ([5], IDS_IN_A_ROW),
+    "at the end of all": (range(2**63 - 40, 2**63), IDS_IN_A_ROW),
+    "with gaps": (range(-2000, 2000, 7), IDS_NEAR),
+    "that fall": (range(200, 0, -1), IDS_NEAR),
+    "in disorder": ([3, 1, 2, 2**32, 9], IDS_NEAR),
+    "as far apart as are near": ([-1, 2**32 - 2], IDS_NEAR),
+    "further apart": ([-1, 2**32 - 1], 0),
+    "at both ends": ([2**63 - 1, -(2**63), 0], 0),
+    "none": ([], 0),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+@directions
+def test_ids_come_back_whichever_way_they_lie(kind, writer, reader):
+    ids, flag = IDS[kind]
+    index = TWINS[writer](1, 0, False, None)
+    index.add_many(ids, [(["x"],)] * len(ids))
+    segment = index.pack()
+    assert segment[12] == flag
+    mapped = TWINS[reader](1, 0, False, None)
+    mapped.map(segment)
+    assert mapped.ids() == list(ids)
+    assert all(doc_id in mapped for doc_id in ids)
+    assert not any(doc_id in mapped for doc_id in {*range(-4, 310, 3), 2**62, -(2**63) + 1} - {*ids})
+    for doc_id in ids[::2]:
+        assert mapped.delete(doc_id)
+        assert not mapped.delete(doc_id)
+    mapped.compact()
+    assert mapped.ids() == list(ids[1::2])
+    for doc_id in ids[::2]:
+        mapped.add(doc_id, (["y"],))
+    assert mapped.ids() == [*ids[1::2], *ids[::2]]
+    for doc_id in ids:
+        with pytest.raises(DuplicateDocument):
+            mapped.add(doc_id, (["z"],))
+
+
+@pytest.mark.parametrize("impl", TWINS)
+def test_ids_beyond_64_bits_are_broken(impl):
+    for ids in (range(2**63 - 40, 2**63), range(2**63 - 79, 2**63, 2)):
+        index = TWINS["py"](1, 0, True, None)
+        index.add_many(ids, [(["x"],)] * 40)
+        segment = index.pack()
+        least = pack("<q", ids[0])
+        assert segment.count(least) == 1
+        with pytest.raises(IndexFileError, match="segment must be whole"):
+            TWINS[impl](1, 0, True, None).map(segment.replace(least, pack("<q", ids[0] + 1)))
+
+
+@pytest.mark.parametrize("impl", TWINS)
+def test_segment_of_an_earlier_version_is_refused(impl, segments):
+    with pytest.raises(IndexFileError, match="of this version"):
+        TWINS[impl](1, 0, True, None).map(segments[0][:8] + b"\1" + segments[0][9:])
 
 
 def test_many_documents_with_one_id_are_found_at_once():
     """It took half a minute: all of them have one hash."""
     many = TWINS["c"](1, 0, False, None)
-    many.add_many(range(1_000_000), [(None,)] * 1_000_000)
+    many.add_many(range(0, 2_000_000, 2), [(None,)] * 1_000_000)
     index = TWINS["c"](1, 0, False, None)
     index.map(with_one_id(many.pack(), len(many)))
     start = perf_counter()

@@ -156,7 +156,7 @@ CALLS = {  # what else is asked of an index of two documents, 1 and 2
     "scorer must be a BM25 or a TFIDF, got 'bm25'": (InvalidType, lambda i: i.top(FOX, "bm25", 1, None)),
     "scorer must be a BM25 or a TFIDF, got None": (InvalidType, lambda i: i.scores(FOX, None)),
     "scorer must be a BM25 or a TFIDF, got 1": (InvalidType, lambda i: i.top_words("fox", 1, 1, 1, None)),
-    "scorer must be a BM25 or a TFIDF, got <class": (InvalidType, lambda i: i.freeze(True, BM25)),
+    "scorer must be a BM25 or a TFIDF, got <class": (InvalidType, lambda i: i.scores(EveryNode(), BM25)),
     "k must be >= 0, got -1": (InvalidValue, lambda i: i.top(FOX, BEST, -1, None)),
     "k must be >= 0, got -2": (InvalidValue, lambda i: i.top_words("fox", 1, BEST, -2, None)),
     "k must be >= 0, got -3": (InvalidValue, lambda i: i.top_many(["fox"], 1, BEST, -3)),
@@ -396,7 +396,7 @@ def test_ids_are_of_the_kind_of_the_first(TermIndex):
     ],
 )
 def test_frozen_index_refuses_every_change(index, change):
-    index.freeze(False, None)
+    index.freeze()
     before = state(index)
     words = "index must not be frozen to be changed, got a frozen one"
     refuses(FrozenIndexError, words, lambda: change(index))

@@ -16,6 +16,7 @@ PEAKS = 3
 GREATEST_PEAK = 65_535
 MOST_GAP_BITS, MOST_FREQ_BITS = 32, 31
 MOST_PLACE = (1 << 32) - 1
+COUNT = Struct("<I")
 HEAD = Struct("<II6H")
 
 
@@ -54,7 +55,7 @@ def pack_list(docs: Sequence[int], freqs: Sequence[int], lengths: Sequence[int])
         )
         for block, offset in zip(blocks, offsets, strict=False)
     ]
-    return PackedList(b"".join(heads + bodies), aligned=True)
+    return PackedList(b"".join([COUNT.pack(len(docs)), *heads, *bodies]), aligned=True)
 
 
 def pack_block(gaps: Sequence[int], counts: Sequence[int]) -> bytes:
@@ -117,25 +118,31 @@ def pack_places_of(places: Sequence[int]) -> bytes:
 # Reading ------------------------------------------------------------------------------------------------
 
 
-def unpack_list(data: memoryview, count: int, documents: int) -> tuple[list[int], list[int]]:
+def unpack_list(data: memoryview, brief: int, documents: int) -> tuple[list[int], list[int]]:
     """Documents and frequencies of a list.
+
+    Args:
+        data: the list.
+        brief: how many postings it has, up to 127; 0: it says so itself.
+        documents: how many there are.
 
     Raises:
         IndexFileError: it is broken.
         struct.error: it ends too early.
     """
-    if not 1 <= count <= documents:
+    count = brief or COUNT.unpack_from(data)[0]
+    if count > documents or (brief > BRIEF if brief else count <= BRIEF):
         raise broken_segment()
-    if count <= BRIEF:
+    if brief:
         docs, freqs = unpack_block(data, count, -1)
         if docs[-1] >= documents:
             raise broken_segment()
         return docs, freqs
     blocks = -(-count // BLOCK)
-    bodies = data[blocks * HEAD.size :]
+    heads, bodies = data[COUNT.size :], data[COUNT.size + blocks * HEAD.size :]
     docs, freqs = [], []
     for block in range(blocks):
-        last, offset, *_ = HEAD.unpack_from(data, block * HEAD.size)
+        last, offset, *_ = HEAD.unpack_from(heads, block * HEAD.size)
         more, of_them = unpack_block(
             bodies[offset:], min(BLOCK, count - block * BLOCK), docs[-1] if docs else -1
         )

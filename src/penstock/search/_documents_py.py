@@ -146,6 +146,12 @@ class Documents:
             ):
                 self.add(doc_id, (text,) if one_field and isinstance(text, str) else text, numbers)  # type: ignore[arg-type]  # add checks it
 
+    def begin_many(self) -> None:
+        """Many documents are to come, until `end_many`."""
+
+    def end_many(self, added: int, /) -> None:
+        """They are there, so many of them; if they are worth it, they are packed. O(n) now and then."""
+
     def delete(self, doc_id: DocId, /) -> bool:
         """Removes a document; says whether it was there. O(its different words).
 

@@ -104,6 +104,8 @@ cdef extern from "inverted_index.h" nogil:
         uint64_t *words
         cbool frozen
 
+    enum:
+        PS_BULK_DOCS
     ctypedef struct ps_inverted_sizes:
         uint64_t segments
         uint64_t segment_bytes
@@ -163,6 +165,8 @@ cdef extern from "term_index.h" nogil:
     void ps_change_wait(ps_shared_index *shared)
     bint ps_change_end(ps_shared_index *shared)
     void ps_merge_parts(ps_shared_index *shared)
+    void ps_bulk_begin(ps_shared_index *shared)
+    void ps_bulk_end(ps_shared_index *shared, cbool pack)
     ps_outcome ps_compact(ps_shared_index *shared, cbool freeze)
     ps_outcome ps_add_document(ps_shared_index *shared, const ps_document *document)
     ps_outcome ps_add_documents(

@@ -561,6 +561,18 @@ cdef class TermIndex:
         finally:
             ps_search_put(&self.shared, memory)
 
+    def begin_many(self):
+        """Many documents are to come, until `end_many`."""
+        with nogil:
+            ps_bulk_begin(&self.shared)
+
+    def end_many(self, added, /):
+        """They are there, so many of them; if they are worth it, they are packed. O(n) now and then."""
+        cdef bint pack = added >= PS_BULK_DOCS
+        with nogil:
+            ps_bulk_end(&self.shared, pack)
+        self.settle()
+
     def delete(self, doc_id, /):
         """Removes a document; says whether it was there. O(its different words).
 
@@ -1271,19 +1283,8 @@ cdef class TermIndex:
         """Gives back the memory of deleted documents, and packs the others as densely as can be. O(n)."""
         self.pack_parts(False)
 
-    def freeze(self, quantize, scorer, /):
-        """Compacts, and refuses changes from then on.
-
-        Args:
-            quantize: changes nothing but that `scorer` is checked: every search already goes by a byte for
-                each posting that bounds its score, made as it is unpacked (csrc/search_codes.h).
-            scorer: a scorer; None if `quantize` is false.
-
-        Raises:
-            InvalidType: `quantize` is true and `scorer` is none.
-        """
-        if quantize:
-            checked_scorer(scorer)
+    def freeze(self):
+        """Compacts, and refuses changes from then on."""
         self.pack_parts(True)
 
     @property

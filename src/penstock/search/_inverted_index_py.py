@@ -291,19 +291,8 @@ class TermIndex(Documents):
     def compact(self) -> None:
         """Gives back the memory of deleted documents, and packs the others as densely as can be. O(n)."""
 
-    def freeze(self, quantize: bool, scorer: Scorer | None, /) -> None:
-        """Compacts, and refuses changes from then on.
-
-        Args:
-            quantize: changes nothing but that `scorer` is checked: every search already goes by a byte for
-                each posting that bounds its score, made as it is unpacked (csrc/search_codes.h).
-            scorer: a scorer; None if `quantize` is false.
-
-        Raises:
-            InvalidType: `quantize` is true and `scorer` is none.
-        """
-        if quantize:
-            checked_scorer(scorer)
+    def freeze(self) -> None:
+        """Compacts, and refuses changes from then on."""
         with self._lock:
             self._frozen = True
 

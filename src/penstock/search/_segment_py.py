@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
-from struct import Struct, error, pack
+from struct import Struct, error, pack, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
 from penstock.search._arguments import broken_segment, other_segment
-from penstock.search._blocks_py import BLOCK, pack_list, pack_places, unpack_list, unpack_places
+from penstock.search._blocks_py import BLOCK, BRIEF, pack_list, pack_places, unpack_list, unpack_places
 from penstock.search._postings_py import Document, Field, Postings
 from penstock.search.errors import IndexFileError
 
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "packed", "unpacked"]
 
-MAGIC, VERSION = b"PSSEGMNT", 1
+MAGIC, VERSION = b"PSSEGMNT", 2
 HEADER = Struct("<8sIIQIIIIQQQQQ17I")
 HEADER_SIZE = 256
-HAS_POSITIONS, HAS_TEXT_IDS = 1, 2
-RECORD = Struct("<IHHII")
+HAS_POSITIONS, HAS_TEXT_IDS, HAS_IDS_IN_A_ROW, HAS_IDS_NEAR = 1, 2, 4, 8
+KINDS_OF_IDS = 0, HAS_TEXT_IDS, HAS_IDS_IN_A_ROW, HAS_IDS_NEAR
+GROUPED = 16  # terms of a group
+GROUP = Struct("<QQ16I16H16B")
+MOST_NEAR = (1 << 32) - 1
+GREATEST_ID = (1 << 63) - 1
 ALIGNED = 64
 MOST_FIELDS, LONGEST_BYTES = 16, 1_020
 
@@ -36,11 +40,19 @@ class Loaded(NamedTuple):
 # Writing ------------------------------------------------------------------------------------------------
 
 
+class Record(NamedTuple):
+    """Where the list and the text of a term begin; and its postings, if they are no more than 127, else 0."""
+
+    list_at: int
+    text_at: int
+    brief: int
+
+
 class Tables:
     """The parts of a segment that grow from term to term."""
 
     def __init__(self) -> None:
-        self.records: list[bytes] = []
+        self.records: list[Record] = []
         self.lists = bytearray()
         self.texts = bytearray()
         self.places = bytearray()
@@ -49,8 +61,7 @@ class Tables:
 
     def record(self, count: int) -> None:
         """A term whose text, list and positions begin where those so far end."""
-        text, at = len(self.texts), len(self.lists)
-        self.records.append(RECORD.pack(count, text >> 32, at >> 32, text & 0xFFFFFFFF, at & 0xFFFFFFFF))
+        self.records.append(Record(len(self.lists), len(self.texts), count if count <= BRIEF else 0))
         self.place_at.append(len(self.places))
         self.postings += count
 
@@ -99,8 +110,9 @@ def packed(
     field_terms += [terms] * (MOST_FIELDS + 1 - len(field_terms))
     ids = [document.doc_id for document in documents.values()]
     id_texts = [doc_id.encode() for doc_id in ids if isinstance(doc_id, str)]
+    numbers_kind, id_numbers = packed_numbers([doc_id for doc_id in ids if isinstance(doc_id, int)])
 
-    sections = [b"", bytes(tables.lists), b"".join(tables.records), bytes(tables.texts)]
+    sections = [b"", bytes(tables.lists), packed_records(tables.records), bytes(tables.texts)]
     if positions:
         sections += [numbers_bytes("Q", tables.place_at), bytes(tables.places)]
     sections += [numbers_bytes("I", [field.lengths[each] for each in documents]) for field in fields]
@@ -111,13 +123,13 @@ def packed(
     if text_ids:
         sections += [numbers_bytes("Q", list(accumulate(map(len, id_texts), initial=0))), b"".join(id_texts)]
     else:
-        sections += [numbers_bytes("q", [doc_id for doc_id in ids if isinstance(doc_id, int)])]
+        sections += [id_numbers]
 
     size = HEADER_SIZE + sum(-(-len(section) // ALIGNED) * ALIGNED for section in sections) + ALIGNED
     sections[0] = HEADER.pack(
         MAGIC,
         VERSION,
-        HAS_POSITIONS * positions + HAS_TEXT_IDS * text_ids,
+        HAS_POSITIONS * positions + (HAS_TEXT_IDS if text_ids else numbers_kind),
         size,
         len(documents),
         terms,
@@ -131,6 +143,40 @@ def packed(
         *field_terms,
     ).ljust(HEADER_SIZE, b"\0")
     return b"".join(section + bytes(-len(section) % ALIGNED) for section in [*sections, bytes(ALIGNED)])
+
+
+def packed_records(records: Sequence[Record]) -> bytes:
+    """Records in groups, counted from where the first of each begins."""
+    groups = []
+    for start in range(0, len(records), GROUPED):
+        group = records[start : start + GROUPED]
+        first, rest = group[0], [0] * (GROUPED - len(group))
+        groups.append(
+            GROUP.pack(
+                first.list_at,
+                first.text_at,
+                *(record.list_at - first.list_at for record in group),
+                *rest,
+                *(record.text_at - first.text_at for record in group),
+                *rest,
+                *(record.brief for record in group),
+                *rest,
+            )
+        )
+    return b"".join(groups)
+
+
+def packed_numbers(ids: Sequence[int]) -> tuple[int, bytes]:
+    """The flag of ids that are numbers, and their bytes."""
+    if not ids:
+        return 0, b""
+    least = min(ids)
+    if all(second == first + 1 for first, second in pairwise(ids)):
+        return HAS_IDS_IN_A_ROW, numbers_bytes("q", [least])
+    if max(ids) - least <= MOST_NEAR:
+        steps = [number - least for number in ids]
+        return HAS_IDS_NEAR, numbers_bytes("q", [least]) + numbers_bytes("I", steps)
+    return 0, numbers_bytes("q", ids)
 
 
 def all_places(field: Field) -> dict[str, list[list[int]]]:
@@ -190,7 +236,9 @@ class Reader:
         self.at = HEADER_SIZE
         self.positions = bool(flags & HAS_POSITIONS)
         self.text_ids = bool(flags & HAS_TEXT_IDS)
-        require(magic == MAGIC and version == VERSION and flags <= 3 and size == len(data))
+        self.kind_of_ids = flags & ~HAS_POSITIONS
+        require(magic == MAGIC and version == VERSION and size == len(data))
+        require(self.kind_of_ids in KINDS_OF_IDS and (self.docs > 0 or self.kind_of_ids <= HAS_TEXT_IDS))
         require(not any(data[HEADER.size : HEADER_SIZE]))
         require(1 <= self.fields <= MOST_FIELDS)
         require(self.positions or not self.places_size)
@@ -200,7 +248,7 @@ class Reader:
     def loaded(self) -> Loaded:
         """All that it holds."""
         lists = self.section(self.lists_size)
-        records = list(RECORD.iter_unpack(self.section((self.terms + 1) * RECORD.size)))
+        records = self.records()
         texts = self.section(self.text_size)
         place_at = self.numbers("Q", self.terms + 1) if self.positions else [0] * (self.terms + 1)
         places = self.section(self.places_size)
@@ -209,16 +257,16 @@ class Reader:
         ids = self.ids()
         require(self.at + ALIGNED == len(self.data))
 
-        counts = [record[0] for record in records]
-        require(sum(counts) == self.postings and counts[-1] == 0)
+        require(records[-1].brief == 0)
         terms = zip(
-            counts,
-            parts(texts, [record[1] << 32 | record[3] for record in records]),
-            parts(lists, [record[2] << 32 | record[4] for record in records]),
+            [record.brief for record in records],
+            parts(texts, [record.text_at for record in records]),
+            parts(lists, [record.list_at for record in records]),
             parts(places, place_at),
             strict=False,
         )
         found = [self.term(*each) for each in terms]
+        require(sum(len(postings.freqs) for postings, _ in found) == self.postings)
         fields = [
             self.field(found[start:end], of_field)
             for (start, end), of_field in zip(pairwise(self.field_terms), lengths, strict=False)
@@ -233,10 +281,26 @@ class Reader:
         require(len(ordinals) == self.docs)  # no id is there twice
         return Loaded([field for field, _ in fields], documents, ordinals, self.text_ids)
 
-    def term(self, count: int, text: memoryview, packed_list: memoryview, places: memoryview) -> Term:
+    def records(self) -> list[Record]:
+        """(terms + 1) records; behind them are zeros."""
+        found: list[Record] = []
+        for list_base, text_base, *numbers in GROUP.iter_unpack(
+            self.section((self.terms // GROUPED + 1) * GROUP.size)
+        ):
+            lists, texts = numbers[:GROUPED], numbers[GROUPED : 2 * GROUPED]
+            require(list_base <= self.lists_size and text_base <= self.text_size)
+            found += [
+                Record(list_base + list_at, text_base + text_at, brief)
+                for list_at, text_at, brief in zip(lists, texts, numbers[2 * GROUPED :], strict=True)
+            ]
+            rest = self.terms % GROUPED + 1
+        require(not any([*lists[rest:], *texts[rest:], *numbers[2 * GROUPED + rest :]]))
+        return found[: self.terms + 1]
+
+    def term(self, brief: int, text: memoryview, packed_list: memoryview, places: memoryview) -> Term:
         require(len(text) <= LONGEST_BYTES)
         postings = Postings(bytes(text).decode())
-        docs, freqs = unpack_list(packed_list, count, self.docs)
+        docs, freqs = unpack_list(packed_list, brief, self.docs)
         postings.freqs = dict(zip(docs, freqs, strict=True))
         return Term(postings, unpack_places(places, freqs) if self.positions else [])
 
@@ -273,9 +337,19 @@ class Reader:
 
     def ids(self) -> Sequence[int | str]:
         if not self.text_ids:
-            return self.numbers("q", self.docs)
+            return self.id_numbers()
         at = self.numbers("Q", self.docs + 1)
         return [bytes(text).decode() for text in parts(self.section(self.id_size), at)]
+
+    def id_numbers(self) -> Sequence[int]:
+        if not self.kind_of_ids:
+            return self.numbers("q", self.docs)
+        near = self.kind_of_ids == HAS_IDS_NEAR
+        section = self.section(8 + 4 * self.docs * near)
+        (least,) = unpack_from("<q", section)
+        steps = unpack_from(f"<{self.docs}I", section, 8) if near else range(self.docs)
+        require(least + max(steps) <= GREATEST_ID)
+        return [least + step for step in steps]
 
 
 def words_in_order(terms: Sequence[Term], lengths: Sequence[int]) -> Iterator[tuple[str, ...]]:

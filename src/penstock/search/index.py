@@ -184,7 +184,7 @@ class InvertedIndex:
         """Adds documents one after the other, faster than `add` does.
 
         They can be found as they come. If one is refused, those before it stay; the error's notes say how
-        many.
+        many. What was added by one call, if that is thousands, is packed at its end.
 
         Args:
             ids: (n,) ids, an array too.
@@ -203,6 +203,7 @@ class InvertedIndex:
         each_document = iter(documents)
         done = 0
         try:
+            self._terms.begin_many()  # here, as Ctrl-C may come while it waits for a merge: it has begun then
             while True:
                 some_ids = list(islice(each_id, CHUNK))
                 some = list(islice(each_document, len(some_ids) or 1))
@@ -220,6 +221,8 @@ class InvertedIndex:
             if done or len(self._terms) != before:
                 error.add_note(f"documents before it were added; the index has {len(self._terms)} now")
             raise
+        finally:
+            self._terms.end_many(done)
 
     def _add_some(self, ids: list[DocId], documents: list[Document]) -> None:
         """Adds a few documents; what comes before one that is refused is added all the same."""
@@ -294,14 +297,9 @@ class InvertedIndex:
         """Packs everything as densely as can be, and gives back the memory of deleted documents. O(n)."""
         self._terms.compact()
 
-    def freeze(self, *, quantize: bool = False) -> None:
-        """Compacts, and refuses changes from then on.
-
-        Args:
-            quantize: taken for those who ask for it, and changes nothing: every search already goes by a byte
-                for each posting that bounds its score, made as it is read. None are kept.
-        """
-        self._terms.freeze(quantize, self._scorer if quantize else None)
+    def freeze(self) -> None:
+        """Compacts, and refuses changes from then on."""
+        self._terms.freeze()
 
     # Documents ----------------------------------------------------------------------------------------------
 

@@ -170,6 +170,22 @@ static inline void ps_merge_parts(ps_shared_index *shared)
     pthread_mutex_unlock(&shared->writers);
 }
 
+/* A call that adds many documents begins, and ends; both take the mutex and let go of it. `pack`: as for
+ * ps_inverted_bulk_end. */
+static inline void ps_bulk_begin(ps_shared_index *shared)
+{
+    ps_change_wait(shared);
+    ps_inverted_bulk_begin(shared->index);
+    if (ps_change_end(shared)) pthread_mutex_unlock(&shared->writers); /* merges come as documents do */
+}
+
+static inline void ps_bulk_end(ps_shared_index *shared, bool pack)
+{
+    ps_change_wait(shared);
+    ps_inverted_bulk_end(shared->index, pack);
+    if (ps_change_end(shared)) ps_merge_parts(shared);
+}
+
 /* Makes one segment of all parts. Takes the mutex and lets go of it; `freeze`: and refuses changes from then
  * on. */
 static inline ps_outcome ps_compact(ps_shared_index *shared, bool freeze)
@@ -242,6 +258,7 @@ static inline ps_outcome ps_settle_kind(ps_shared_index *shared, bool text_ids)
     if (shared->ids_known) return PS_OTHER_KIND;
     ps_inverted *other = ps_new_index(shared, old->fields, old->columns, old->positions, text_ids);
     if (other == NULL) return PS_NO_ROOM;
+    other->bulks = old->bulks;
     shared->index = other;
     ps_drop_index(shared, old);
     return PS_DONE;
@@ -307,6 +324,7 @@ static inline ps_status ps_map_segment(ps_shared_index *shared, const uint8_t *b
                     (bytes[offsetof(ps_segment_header, flags)] & PS_SEGMENT_TEXT_IDS) != 0;
     ps_inverted *mapped = ps_new_index(shared, old->fields, old->columns, old->positions, text_ids);
     if (mapped == NULL) return PS_NO_MEMORY;
+    mapped->bulks = old->bulks;
     ps_status status = ps_inverted_map(mapped, bytes, size, loan == NULL ? NULL : ps_give_back, loan);
     if (status == PS_OK) shared->index = mapped;
     ps_drop_index(shared, status == PS_OK ? old : mapped);

@@ -149,8 +149,8 @@ static inline ps_status ps_search_masks(ps_search *search, const ps_inverted *in
 static inline bool ps_id_add(ps_search *search, const ps_part *part, uint32_t doc)
 {
     if (!PS_ROOM(search, ids, id_room, search->id_count + 1)) return false;
-    if (part->id_numbers != NULL) {
-        search->ids[search->id_count++] = part->id_numbers[doc];
+    if (part->id_offsets == NULL) {
+        search->ids[search->id_count++] = ps_part_number(part, doc);
         return true;
     }
     size_t size = part->id_offsets[doc + 1] - part->id_offsets[doc];
