@@ -6,6 +6,7 @@ prefix and in capitals, a variable of the environment.
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -89,7 +90,9 @@ class Settings(Generic[Config]):
     def _must_be_a_setting(self, name: str, as_written: str) -> None:
         fields = self._kind.__struct_fields__
         if name not in fields:
-            raise InvalidValue(f"{as_written} is no setting; there are: {', '.join(sorted(fields))}")
+            near = get_close_matches(name, fields, 1)
+            advice = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(fields))}"
+            raise InvalidValue(f"{as_written} is no setting; {advice}")
 
     def _converted(self, settings: Mapping[str, Any], origin: str) -> Config:
         try:

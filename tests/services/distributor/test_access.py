@@ -12,14 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.clock import ManualClock
-from penstock.services.distributor.access import Keyring, keys_shown, operating, require_key
+from penstock.services.distributor.access import (
+    Keyring,
+    keys_shown,
+    open_to_all,
+    open_to_every_key,
+    operating,
+    require_key,
+    sending,
+)
 from penstock.services.distributor.config import ApiKey
 from penstock.services.distributor.keys import LIMIT
 from penstock.services.problem_details import problems_for_http_errors
 
-COLLECTOR = "/services/collector/health"
-SENDER, OPERATOR = "sender-key-0123456789", "operator-key-0123456789"
-KEYS = (ApiKey("sender", SENDER, rate_limit=5), ApiKey("operator", OPERATOR, may_operate=True))
+SENDER, READER, OPERATOR = "sender-key-0123456789", "reader-key-0123456789", "operator-key-0123456789"
+KEYS = (
+    ApiKey("sender", SENDER, rate_limit=5),
+    ApiKey("reader", READER, may_send=False, may_read=True),
+    ApiKey("operator", OPERATOR, may_send=False, may_operate=True),
+)
 
 
 def pair(user, password):
@@ -41,11 +52,27 @@ def places(key):
     ]
 
 
+@sending
 async def take(request):
     limit = request.get(LIMIT)
     return web.json_response({"limited": limit is not None})
 
 
+@open_to_all
+async def show(request):
+    return web.json_response({"shown": True})
+
+
+@open_to_every_key
+async def tell(request):
+    return web.json_response({"well": True})
+
+
+async def read(request):
+    return web.json_response({"limited": request.get(LIMIT) is not None})
+
+
+@operating
 async def change(request):
     return web.json_response({"changed": True})
 
@@ -59,10 +86,11 @@ async def ask():
         check = require_key(Keyring(keys, 1000), *refuse)
         app = web.Application(middlewares=[problems_for_http_errors, check])
         app.router.add_get("/take", take)
-        app.router.add_get("/", take)
-        for path_ in ("/livez", "/readyz", "/metrics", "/bulk/{index}", COLLECTOR):
-            app.router.add_get(path_, take)
-        app.router.add_post("/change", operating(change))
+        app.router.add_get("/bulk/{index}", take)
+        app.router.add_get("/open", show)
+        app.router.add_get("/health", tell)
+        app.router.add_get("/read", read)
+        app.router.add_post("/change", change)
         clients.append(client := TestClient(TestServer(app)))
         await client.start_server()
         async with client.request(method, path, headers=headers) as answer:
@@ -107,11 +135,13 @@ async def test_key_in_the_url_opens_nothing(ask):
 async def test_path_that_is_not_there_is_told_to_those_with_a_key_only(ask):
     assert (await ask("/nothing")).status == 401
     assert (await ask("/nothing", {"X-API-Key": SENDER})).status == 404
+    assert (await ask("/read", {"X-API-Key": SENDER}, "DELETE")).status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", COLLECTOR])
-async def test_page_and_what_the_machinery_around_asks_need_no_key(ask, path):
-    assert (await ask(path)).status == 200
+async def test_what_is_open_to_all_needs_no_key_and_takes_any(ask):
+    assert (await ask("/open")).json == {"shown": True}
+    assert (await ask("/open", {"X-API-Key": "nobody's"})).status == 200
+    assert (await ask("/open", {"X-API-Key": READER})).status == 200
 
 
 async def test_without_keys_everybody_may_do_everything(ask):
@@ -119,12 +149,25 @@ async def test_without_keys_everybody_may_do_everything(ask):
     assert (await ask("/change", method="POST", keys=())).status == 200
 
 
-async def test_operating_needs_a_key_that_may(ask):
-    assert (await ask("/change", method="POST")).status == 401
-    answer = await ask("/change", {"X-API-Key": SENDER}, "POST")
-    assert (answer.status, "sender must have may_operate" in answer.json["detail"]) == (403, True)
-    assert "WWW-Authenticate" not in answer.headers
-    assert (await ask("/change", {"X-API-Key": OPERATOR}, "POST")).json == {"changed": True}
+OPENED = {
+    "/take": {SENDER}, "/health": {SENDER, READER, OPERATOR}, "/read": {READER, OPERATOR},
+    "/change": {OPERATOR},
+}  # fmt: skip
+LACKING = {"/take": "may_send", "/read": "may_read", "/change": "may_operate"}
+
+
+@pytest.mark.parametrize("path", OPENED)
+async def test_key_opens_what_it_may_and_the_refusal_names_the_right_that_lacks(ask, path):
+    method = "POST" if path == "/change" else "GET"
+    assert (await ask(path, method=method)).status == 401
+    for name, key in (("sender", SENDER), ("reader", READER), ("operator", OPERATOR)):
+        answer = await ask(path, {"X-API-Key": key}, method)
+        if key in OPENED[path]:
+            assert answer.status == 200
+        else:
+            words = f"the API key of {name} must have {LACKING[path]} for this"
+            assert (answer.status, answer.json["detail"]) == (403, words)
+            assert "WWW-Authenticate" not in answer.headers
 
 
 async def test_route_of_another_protocol_refuses_in_its_own_words(ask):
@@ -146,7 +189,7 @@ async def test_page_of_another_site_gets_no_permission(ask):
 
 async def test_limit_of_a_key_comes_with_the_request(ask):
     assert (await ask(headers={"X-API-Key": SENDER})).json == {"limited": True}
-    assert (await ask(headers={"X-API-Key": OPERATOR})).json == {"limited": False}
+    assert (await ask("/read", {"X-API-Key": READER})).json == {"limited": False}
 
 
 def test_limit_of_a_key_is_in_packets_and_lets_the_largest_request_through():

@@ -113,7 +113,8 @@ def test_environment_of_the_process_is_read_when_none_is_given(monkeypatch):
         ("port = -1", "Expected `int` >= 0 - at `$.port`"),
         ("port = true", "Expected `int`, got `bool` - at `$.port`"),
         ("port = 8.5", "got `float` - at `$.port`"),
-        ("prot = 8080", "prot is no setting; there are: accept_timeout, "),
+        ("prot = 8080", "prot is no setting; did you mean port?"),
+        ("xyzzy = 1", "xyzzy is no setting; there are: accept_timeout, "),
         ("max_packets = 0", "Expected `int` >= 1 - at `$.max_packets`"),
         ("max_pending = 1000000000000000000000", "at `$.max_pending`"),
         ("drain_timeout = inf", "at `$.drain_timeout`"),
@@ -188,7 +189,7 @@ def test_url_that_requests_cannot_be_sent_to_is_refused(url):
         ("PORT", "70000", "PENSTOCK_DISTRIBUTOR_PORT: Expected `int` <= 65535"),
         ("PORT", "", "PENSTOCK_DISTRIBUTOR_PORT: Expected `int`"),
         ("LINGER", "nan", "PENSTOCK_DISTRIBUTOR_LINGER: Expected `float` >= 0.0"),
-        ("PROT", "1", "PENSTOCK_DISTRIBUTOR_PROT is no setting; there are: accept_timeout, "),
+        ("PROT", "1", "PENSTOCK_DISTRIBUTOR_PROT is no setting; did you mean port?"),
         ("ANALYZERS", "{", "PENSTOCK_DISTRIBUTOR_ANALYZERS must be JSON"),
         ("ANALYZERS", "{}", "PENSTOCK_DISTRIBUTOR_ANALYZERS: Expected `array`"),
         ("SIMULATION", '{"speed": 1}', "PENSTOCK_DISTRIBUTOR_SIMULATION: Object contains unknown field"),
@@ -267,6 +268,11 @@ def test_file_sets_groups_inputs_keys_and_tls(load):
         name = "shop"
         key = "shop-key-0123456789"
         rate_limit = 100
+        [[api_keys]]
+        name = "eyes"
+        key = "eyes-key-0123456789"
+        may_send = false
+        may_read = true
         [[tail]]
         path = "/var/log/app/*.log"
         """
@@ -283,6 +289,8 @@ def test_file_sets_groups_inputs_keys_and_tls(load):
     assert config.tls == TlsConfig("cert.pem", client_ca_file="ca.pem")
     assert listen_address(config.syslog_udp, "syslog_udp") == ("::1", 5514)
     assert config.api_keys[0].rate_limit == 100
+    rights = [(key.may_send, key.may_read, key.may_operate) for key in config.api_keys]
+    assert rights == [(True, False, False), (False, True, False)], "a key may send, unless told otherwise"
 
 
 ANALYZER = 'analyzers = [{id = "a", url = "http://h"}]\n'
@@ -304,6 +312,10 @@ ANALYZER = 'analyzers = [{id = "a", url = "http://h"}]\n'
             "url of analyzer a must be stdout: for standard output",
         ),
         ('analyzers = [{id = "a", url = "h", kind = "otlp"}]', "must be an http:// or https:// URL, got 'h'"),
+        (
+            'analyzers = [{id = "a", url = "10.0.0.7:9000"}]',
+            "got '10.0.0.7:9000'; file:///PATH and stdout: are possible, too",
+        ),
         ('analyzers = [{id = "a", url = "http://h", tier = 10}]', "at `$.analyzers[0].tier`"),
         (
             'analyzers = [{id = "a", url = "http://h", group = "x"}]',
@@ -324,6 +336,14 @@ ANALYZER = 'analyzers = [{id = "a", url = "http://h"}]\n'
         ('syslog_udp = "h:99999"', "syslog_udp must be HOST:PORT"),
         ('forward = ":24224"', "forward must be HOST:PORT"),
         ('api_keys = [{name = "a"}]', "API key a must have either key or sha256"),
+        (
+            f'api_keys = [{{name = "a", key = "{"k" * 16}", may_send = false}}]',
+            "API key a must have may_send, may_read or may_operate",
+        ),
+        (
+            "max_body_bytes = 1000\nmax_receiving_bytes = 999",
+            "max_receiving_bytes must be at least max_body_bytes (1000), got 999",
+        ),
         ('api_keys = [{name = "a", key = "short"}]', "length >= 16 - at `$.api_keys[0].key`"),
         ('api_keys = [{name = "a", sha256 = "ab"}]', "at `$.api_keys[0].sha256`"),
         (

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from unittest.mock import Mock
 
 import pytest
@@ -15,7 +16,9 @@ from penstock.services.distributor import fast_path
 from penstock.services.distributor.app import listening
 from penstock.services.distributor.config import ApiKey, Config
 from penstock.services.distributor.fast_path import FastPath, length_by
+from penstock.services.distributor.request_body import BodyRoom
 from services.distributor.serving import serving
+from virtual_time import in_virtual_time
 
 PACKET = {"id": "p1", "messages": [{"message": "m"}]}
 BODY = json.dumps([PACKET]).encode()
@@ -236,9 +239,9 @@ class SlowPath:
 class Answers:
     """A fast path with one connection, whose answers are given by hand."""
 
-    def __init__(self):
+    def __init__(self, room=100):
         self.slow = SlowPath()
-        self.path = FastPath(self, lambda: self.slow)
+        self.path = FastPath(self, lambda: self.slow, BodyRoom(room))
         self.path.answer = self.answer
         self.config = Config(max_body_bytes=100)
         self.bodies, self.released = [], asyncio.Semaphore(0)
@@ -255,6 +258,10 @@ class Answers:
         while not self.transport.is_reading:
             await self.give_answer()
         (self.transport.protocol or self.connection).data_received(data)
+
+    def has_refused(self):
+        """Whether it has answered by itself that there is no room."""
+        return any(one.startswith(b"HTTP/1.1 503 ") for one in self.transport.written)
 
     async def give_answer(self):
         self.released.release()
@@ -299,8 +306,84 @@ def test_pieces_make_no_difference_and_what_is_not_plain_is_handed_over_whole(st
         assert answers.slow.received == b"".join(stream[plain:])
         assert sent.endswith(answers.slow.received)
         await answers.close()
+        assert answers.path.bodies.held == 0
 
     asyncio.run(run())
+
+
+@in_virtual_time
+async def test_what_comes_of_a_body_after_it_was_given_up_is_no_request():
+    answers = Answers()
+    whole = request(b"[{}, {}, {}]")
+    await answers.receive(whole[:-5])
+    await asyncio.sleep(answers.config.body_timeout + 1)
+    assert answers.transport.is_closing()
+    assert answers.transport.written[0].startswith(b"HTTP/1.1 408 ")
+    answers.connection.data_received(request(b"[]"))  # as TLS does it until its own end
+    answers.connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    await settled()
+    assert (answers.bodies, answers.slow.received) == ([], b"")
+    await answers.close()
+
+
+@settings(max_examples=200, deadline=None)
+@given(pieces=PIECES, room=st.integers(0, 12))
+def test_request_that_finds_no_room_is_refused_or_handed_over_whole(pieces, room):
+    async def run():
+        answers = Answers(room)
+        rest = sent = request(b"[{}, {}, {}]")
+        ends = set(accumulate(pieces))
+        pieces_of_body = ends & set(range(len(sent) - 12, len(sent)))
+        for size in pieces:
+            await answers.receive(rest[:size])
+            assert answers.path.bodies.held <= room
+            rest = rest[size:]
+        if rest:
+            await answers.receive(rest)
+        await settled()
+        refused = answers.has_refused()
+        assert refused == (room < 12 and not pieces_of_body)
+        assert answers.slow.received == (b"" if refused or room == 12 else sent)
+        assert len(answers.bodies) == (room == 12)
+        while answers.path.answering:
+            await answers.give_answer()
+        assert answers.path.bodies.held == 0
+        await answers.close()
+
+    asyncio.run(run())
+
+
+@settings(max_examples=100, deadline=None)
+@given(pieces=PIECES, taken=st.integers(0, 12))
+def test_room_that_others_take_meanwhile_is_missed_and_nothing_is_lost(pieces, taken):
+    async def run():
+        answers = Answers(room=12)
+        rest = sent = request(b"[{}, {}, {}]")
+        for size in pieces:
+            await answers.receive(rest[:size])
+            rest = rest[size:]
+            if answers.path.bodies.take(taken):
+                taken_now.append(taken)
+        if rest:
+            await answers.receive(rest)
+        await settled()
+        outcomes = [answers.slow.received == sent, answers.bodies == [b"[{}, {}, {}]"], answers.has_refused()]
+        assert sum(outcomes) == 1
+        while answers.path.answering:
+            await answers.give_answer()
+        assert answers.path.bodies.held == sum(taken_now)
+        await answers.close()
+
+    taken_now = []
+    asyncio.run(run())
+
+
+async def test_client_that_goes_in_the_middle_of_a_body_gives_its_room_back():
+    answers = Answers()
+    await answers.receive(request(b"[{}, {}, {}]")[:-3])
+    assert answers.path.bodies.held == 9
+    await answers.close()
+    assert answers.path.bodies.held == 0
 
 
 async def test_requests_are_answered_one_after_the_other_and_no_more_is_read_meanwhile():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -10,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from penstock.services.distributor.access import need_of
 from penstock.services.distributor.config import AnalyzerConfig, ApiKey
 from penstock.services.distributor.keys import STREAMS
 from penstock.services.distributor.rest import tail
@@ -292,6 +294,8 @@ async def test_settings_are_told_without_their_secrets(start):
             "key": "***",
             "sha256": "",
             "rate_limit": None,
+            "may_send": True,
+            "may_read": False,
             "may_operate": True,
         }
         assert told.json["analyzers"][0]["url"] == "https://127.0.0.1:9/p"
@@ -301,44 +305,70 @@ async def test_settings_are_told_without_their_secrets(start):
 # Keys
 
 
-OPERATING = [
-    ("POST", "/api/v1/analyzers/a1/health"), ("POST", "/api/v1/analyzers"), ("PUT", "/api/v1/analyzers/a1"),
-    ("PATCH", "/api/v1/analyzers/a1"), ("DELETE", "/api/v1/analyzers/a1"), ("GET", "/api/v1/config"),
-    ("POST", "/api/v1/dead-letter/replay"), ("DELETE", "/api/v1/dead-letter/replay"),
-    ("POST", "/api/v1/dead-letter/purge"), ("POST", "/api/v1/config"),
-]  # fmt: skip
+NEEDS = {
+    "nothing": [
+        "GET /", "GET /livez", "GET /readyz", "GET /metrics", "GET /services/collector/health",
+        "GET /services/collector/health/1.0",
+    ],
+    "a key": ["GET /api/v1/health"],
+    "may_send": [
+        "POST /api/v1/logs", "POST /api/v1/ndjson", "POST /v1/logs", "POST /loki/api/v1/push", "POST /gelf",
+        "POST /_bulk", "PUT /_bulk", "POST /{index}/_bulk", "PUT /{index}/_bulk", "GET /_license",
+        "GET /_cluster/health", "POST /services/collector", "POST /services/collector/event",
+        "POST /services/collector/event/1.0", "POST /services/collector/raw",
+        "POST /services/collector/raw/1.0", "POST /services/collector/ack",
+    ],
+    "may_read": [
+        "GET /api/v1/stats", "GET /api/v1/analyzers", "GET /api/v1/dead-letter",
+        "GET /api/v1/dead-letter/{seq}", "GET /api/v1/dead-letter/replay", "GET /api/v1/packets/{id}",
+        "GET /api/v1/tail",
+    ],
+    "may_operate": [
+        "POST /api/v1/analyzers/{id}/health", "POST /api/v1/analyzers", "PUT /api/v1/analyzers/{id}",
+        "PATCH /api/v1/analyzers/{id}", "DELETE /api/v1/analyzers/{id}", "GET /api/v1/config",
+        "POST /api/v1/dead-letter/replay", "DELETE /api/v1/dead-letter/replay",
+        "POST /api/v1/dead-letter/purge", "POST /api/v1/config",
+    ],
+}  # fmt: skip
+"""Every route there is, by what it needs."""
 
 
-async def test_key_of_a_sender_opens_nothing_that_changes_the_service(start):
-    sender = "sender-key-0123456789"
-    async with start(api_keys=(ApiKey("sender", sender),)) as service:
-        shown = {"X-API-Key": sender, "Content-Type": "application/json"}
-        for method, path in OPERATING:
-            await service.ask(method, path, {}, 403, shown)
-            await service.ask(method, path, {}, 401)
-        for path in ("stats", "analyzers", "health", "dead-letter"):
-            await service.ask("GET", f"/api/v1/{path}", headers=shown)
-            await service.ask("GET", f"/api/v1/{path}", status=401)
-
-
-async def test_every_route_that_changes_something_needs_a_key_that_may_operate(start):
-    """Whoever adds such a route and forgets to say so finds out here."""
-    sending = {
-        "/api/v1/logs",
-        "/api/v1/ndjson",
-        "/v1/logs",
-        "/loki/api/v1/push",
-        "/gelf",
-        "/_bulk",
-        "/{index}/_bulk",
-    }
+async def test_every_route_needs_what_it_is_known_to_need(start):
+    """Whoever adds a route finds out here what it opens to whom."""
+    found = {need: set() for need in NEEDS}
     async with start() as service:
-        app = service.app
-        for route in app.router.routes():
-            path = route.resource.canonical
-            if route.method in ("GET", "HEAD") or path in sending or path.startswith("/services/collector"):
-                continue
-            assert (route.method, path.replace("{id}", "a1")) in OPERATING, path
+        for route in service.app.router.routes():
+            found[need_of(route.handler)].add(f"{route.method} {route.resource.canonical}")
+    heads = {
+        need: {f"HEAD {one[4:]}" for one in routes if one[:4] == "GET "} for need, routes in NEEDS.items()
+    }
+    assert found == {need: heads[need].union(routes) for need, routes in NEEDS.items()}
+
+
+RIGHTS = {
+    "sender": {"may_send"}, "reader": {"may_read"}, "operator": {"may_read", "may_operate"},
+    "all": {"may_send", "may_read", "may_operate"},
+}  # fmt: skip
+
+
+async def test_key_opens_the_routes_of_its_rights_and_no_others(start):
+    keys = [ApiKey("sender", "sender-key-0123456789")]
+    keys.append(ApiKey("reader", "reader-key-0123456789", may_send=False, may_read=True))
+    keys.append(ApiKey("operator", "operator-key-0123456789", may_send=False, may_operate=True))
+    keys.append(ApiKey("all", "all-key-0123456789", may_operate=True))
+    async with start(api_keys=tuple(keys)) as service:
+        for need, routes in NEEDS.items():
+            for route in routes:
+                method, path = route.split()
+                url = service.url + re.sub(r"{\w+}", "1", path)
+                for key in keys:
+                    shown = {"X-API-Key": key.key, "Content-Type": "text/nonsense"}
+                    async with service.session.request(method, url, headers=shown) as answer:
+                        opened = need in ("nothing", "a key") or need in RIGHTS[key.name]
+                        assert (answer.status != 403) == opened, (route, key.name)
+                        assert opened or f"{key.name} must have {need} for this" in await answer.text()
+                async with service.session.request(method, url) as answer:
+                    assert (answer.status != 401) == (need == "nothing"), route
 
 
 async def test_limit_of_a_key_is_a_429_that_says_when(start):
@@ -462,7 +492,7 @@ async def test_nobody_goes_on_watching_with_a_key_that_is_gone(start):
     def new(config):
         return msgspec.structs.replace(config, api_keys=tuple(keys))
 
-    keys = [ApiKey("op", KEY, may_operate=True), ApiKey("other", "other-key-0123456789")]
+    keys = [ApiKey("op", KEY, may_operate=True), ApiKey("other", "other-key-0123456789", may_read=True)]
     async with start(api_keys=tuple(keys), new_settings=new) as service, asyncio.timeout(20):
         shown = {"Content-Type": "application/json", "X-API-Key": KEY}
         other = {"X-API-Key": "other-key-0123456789"}

@@ -354,7 +354,7 @@ async def test_data_folder_of_another_distributor_is_left_alone(tmp_path):
 async def test_data_folder_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "file").touch()
     result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "file"))
-    refused(result, f"the data folder {tmp_path}/file cannot be used: File exists")
+    refused(result, f"the data folder {tmp_path}/file cannot be used: it is a file")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "spool.sqlite3").write_bytes(b"no database at all" * 100)
     result = await run("distribute", "--port", "0", "--data-dir", str(tmp_path / "data"))
@@ -373,7 +373,7 @@ async def test_host_that_is_not_ours_is_told_in_a_line(tmp_path):
     ("text", "words"),
     [
         ("port = ", "no valid TOML"),
-        ("prot = 1", "prot is no setting; there are: "),
+        ("prot = 1", "prot is no setting; did you mean port?"),
         ("port = 99999", "<= 65535 - at `$.port`"),
         ('analyzers = [{id = "a", url = "x"}]', "must be an http:// or https:// URL, got 'x'"),
     ],

@@ -25,5 +25,6 @@
 
 Other protocols over HTTP have the paths that their clients know (inputs/routes.py). Errors are problem
 details (RFC 9457), or what those clients expect. With `api_keys`, every path but those of the last two lines
-needs one.
+needs one: that may send for what takes logs, that may operate for what changes the service or tells its
+settings, any for health, and that may read for all else.
 """

@@ -16,6 +16,7 @@ import hmac
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from typing import Literal
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -26,18 +27,29 @@ from penstock.services.distributor.config import ApiKey
 from penstock.services.distributor.keys import LIMIT
 from penstock.services.problem_details import problem
 
-__all__ = ["Access", "Keyring", "keys_shown", "operating", "require_key"]
+__all__ = [
+    "Access",
+    "Keyring",
+    "Need",
+    "keys_shown",
+    "need_of",
+    "open_to_all",
+    "open_to_every_key",
+    "operating",
+    "require_key",
+    "sending",
+]
 
-COLLECTOR_HEALTH = "/services/collector/health"
-OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", COLLECTOR_HEALTH, f"{COLLECTOR_HEALTH}/1.0"})
-"""Paths that need no key. The page is among them: it holds nothing, and asks for the key itself."""
+Need = Literal["nothing", "a key", "may_send", "may_read", "may_operate"]
+"""What a client must have for a route: nothing, any key, or one with that right."""
+
+NEEDS: dict[Handler, Need] = {}
+"""What is not said here needs a key that may read: a route that nobody thought of opens no logs."""
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="penstock"'}
 MAX_SHOWN = 2048
 """Characters of a field in which a key is looked for."""
 
 Refuse = Callable[[web.Request, int, str, dict[str, str] | None], web.StreamResponse]
-
-OPERATING: set[Handler] = set()
 
 
 class Access:
@@ -45,19 +57,28 @@ class Access:
 
     Attributes:
         name: whose key it is.
-        may_operate: whether it opens what changes the service.
         bucket: limits the packets that are sent with it; None when nothing does.
     """
 
-    __slots__ = ("bucket", "digest", "key", "may_operate", "name")
+    __slots__ = ("_rights", "bucket", "digest", "key", "name")
 
     def __init__(self, key: ApiKey, max_packets: int, clock: Clock) -> None:
         self.key = key
         self.name = key.name
-        self.may_operate = key.may_operate
         self.digest = key.digest
         rate = key.rate_limit
         self.bucket = None if rate is None else TokenBucket(rate, max(rate, max_packets), clock=clock)
+        self._rights: dict[Need, bool] = {
+            "nothing": True,
+            "a key": True,
+            "may_send": key.may_send,
+            "may_read": key.may_read or key.may_operate,
+            "may_operate": key.may_operate,
+        }
+
+    def opens(self, need: Need) -> bool:
+        """Whether the key is enough for a route that needs this."""
+        return self._rights[need]
 
 
 class Keyring:
@@ -125,10 +146,36 @@ def after_colon(value: str) -> str:
         return ""
 
 
-def operating(handler: Handler) -> Handler:
-    """Marks a handler as one that changes the service: with keys, it needs one that may operate."""
-    OPERATING.add(handler)
+# What a route needs
+
+
+def open_to_all(handler: Handler) -> Handler:
+    """Marks a handler as one that needs no key: it tells nothing of what is sent, nor of who sends."""
+    NEEDS[handler] = "nothing"
     return handler
+
+
+def open_to_every_key(handler: Handler) -> Handler:
+    """Marks a handler as one that any key opens."""
+    NEEDS[handler] = "a key"
+    return handler
+
+
+def sending(handler: Handler) -> Handler:
+    """Marks a handler as one that takes logs, or that their senders ask first."""
+    NEEDS[handler] = "may_send"
+    return handler
+
+
+def operating(handler: Handler) -> Handler:
+    """Marks a handler as one that changes the service, or tells its settings."""
+    NEEDS[handler] = "may_operate"
+    return handler
+
+
+def need_of(handler: Handler) -> Need:
+    """What a client must have to be answered by a handler, while there are keys."""
+    return NEEDS.get(handler, "may_read")
 
 
 def refused(
@@ -139,7 +186,7 @@ def refused(
 
 
 def require_key(keyring: Keyring, refuse: Refuse = refused) -> Middleware:
-    """Middleware: refuses who shows no valid key, but on paths that are open to all.
+    """Middleware: refuses who shows no valid key, or one that is not enough for the route.
 
     While there are no keys, everybody may do everything.
 
@@ -152,17 +199,24 @@ def require_key(keyring: Keyring, refuse: Refuse = refused) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not keyring:
             return await handler(request)
+        need = need_for(request)
         access = next(filter(None, map(keyring.find, keys_shown(request))), None)
         if access is None:
-            if request.path in OPEN:
+            if need == "nothing":
                 return await handler(request)
             return refuse(
                 request, 401, "show a valid API key, such as in Authorization: Bearer KEY", CHALLENGE
             )
-        if request.match_info.handler in OPERATING and not access.may_operate:
-            return refuse(request, 403, f"the API key of {access.name} must have may_operate for this", None)
+        if not access.opens(need):
+            return refuse(request, 403, f"the API key of {access.name} must have {need} for this", None)
         if access.bucket is not None:
             request[LIMIT] = access.bucket
         return await handler(request)
 
     return middleware
+
+
+def need_for(request: web.Request) -> Need:
+    """What the request needs; any key is told that a path is not there, or does not take the method."""
+    found = request.match_info
+    return need_of(found.handler) if found.http_exception is None else "a key"

@@ -27,7 +27,8 @@ from penstock.services.distributor.inputs.dialect import refusal
 from penstock.services.distributor.inputs.routes import add_inputs
 from penstock.services.distributor.inputs.streams import StreamInputs
 from penstock.services.distributor.jetstream.opening import shared_distributor
-from penstock.services.distributor.keys import CLIENT_LIMITS, DISTRIBUTOR, STREAMS
+from penstock.services.distributor.keys import BODIES, CLIENT_LIMITS, DISTRIBUTOR, STREAMS
+from penstock.services.distributor.request_body import BodyRoom
 from penstock.services.distributor.rest.configuration import SETTINGS, SettingsInForce
 from penstock.services.distributor.rest.tail import WATCHERS, end_watching
 from penstock.services.distributor.shared_limits import SharedLimits
@@ -94,6 +95,7 @@ def create_app(
         client_max_size=config.max_body_bytes,
     )
     app[CLIENT_LIMITS] = limits
+    app[BODIES] = BodyRoom(config.max_receiving_bytes)
     watchers: set[asyncio.Task[Any]] = set()
     app[WATCHERS] = watchers
     app[SETTINGS] = in_force = SettingsInForce(settings, keyring, certificates, watchers)
@@ -238,7 +240,7 @@ async def listening(
     def is_open() -> bool:
         return not (app[CLIENT_LIMITS] or app[SETTINGS].has_keys)
 
-    fast_path = FastPath(app[DISTRIBUTOR], aiohttp_server, is_open)
+    fast_path = FastPath(app[DISTRIBUTOR], aiohttp_server, app[BODIES], is_open)
     try:
         server = await fast_path.loop.create_server(
             fast_path, config.host, config.port, backlog=1024, ssl=context

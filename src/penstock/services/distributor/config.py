@@ -103,8 +103,9 @@ class AnalyzerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     def _must_be_http(self, field: str, value: str) -> None:
         if value and not is_http_url(value):
+            others = "" if self.kind or field != "url" else "; file:///PATH and stdout: are possible, too"
             raise ValueError(
-                f"{field} of analyzer {self.id} must be an http:// or https:// URL, got {value!r}"
+                f"{field} of analyzer {self.id} must be an http:// or https:// URL, got {value!r}{others}"
             )
 
     @property
@@ -174,12 +175,20 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Or the SHA-256 of it in hexadecimal, so that the file holds no secret."""
     rate_limit: Rate | None = None
     """Packets a second that are taken with it, with bursts of one second; more are answered 429."""
+    may_send: bool = True
+    """Whether it opens the inputs: logs may be sent with it, by any protocol over HTTP."""
+    may_read: bool = False
+    """Whether it opens what tells of logs, whoever sent them: packets, the live tail, dead letters; and
+    figures."""
     may_operate: bool = False
-    """Whether it also opens what changes the service: analyzers, dead letters, configuration."""
+    """Whether it opens what changes the service, and all that may be read: analyzers, dead letters,
+    configuration."""
 
     def __post_init__(self) -> None:
         if bool(self.key) == bool(self.sha256):
             raise ValueError(f"API key {self.name} must have either key or sha256")
+        if not (self.may_send or self.may_read or self.may_operate):
+            raise ValueError(f"API key {self.name} must have may_send, may_read or may_operate")
 
     @property
     def digest(self) -> bytes:
@@ -258,7 +267,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls: TlsConfig | None = None
     """Serves HTTPS, and TLS for syslog and forward over TCP. None: plain."""
     api_keys: Annotated[tuple[ApiKey, ...], Meta(max_length=1000)] = ()
-    """Keys, of which clients must show one but for `/livez`, `/readyz` and `/metrics`. Empty: all may."""
+    """Keys, of which clients must show one that may do what they ask for, but for `/livez`, `/readyz` and
+    `/metrics`. Empty: all may do everything."""
     syslog_tcp: str = ""
     """HOST:PORT for syslog over TCP, by RFC 5424 or 3164, octet-counted or a line each. Empty: none."""
     syslog_udp: str = ""
@@ -272,6 +282,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     max_body_bytes: Count = 16 * 1024 * 1024
     """Largest request, after decompression."""
+    max_receiving_bytes: Count = 32 * 1024 * 1024
+    """Most bytes of the requests of all clients that are held at a time, as far as they have come and until
+    they are answered; more are refused with 503. Syslog over TCP and forward each have as much, and are not
+    read from beyond it."""
+    body_timeout: Seconds = 60.0
+    """Seconds within which the body of a request must have come; after that it is answered 408. A message of
+    the forward protocol has as long, and ends its connection."""
     max_packets: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     """Most packets in a request."""
     max_messages: Count = 1000
@@ -364,6 +381,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if twice:
             raise ValueError(f"analyzer ids must differ, got {', '.join(twice)} more than once")
         ClientIP(self.trusted_proxies)  # raises what is wrong with them
+        if self.max_receiving_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_receiving_bytes must be at least max_body_bytes ({self.max_body_bytes}),"
+                f" got {self.max_receiving_bytes}"
+            )
         self._check_groups()
         if self.spool:
             parse_address(self.spool)

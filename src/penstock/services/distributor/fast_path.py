@@ -22,7 +22,9 @@ from aiohttp import web
 
 from penstock.services.distributor.admission import NotStored, Receipt
 from penstock.services.distributor.packets import UnreadableRequest
+from penstock.services.distributor.request_body import BodyRoom, TooSlow
 from penstock.services.distributor.rest.answers import encode
+from penstock.services.distributor.rest.bodies import refusal_for_room, refusal_of_slow
 from penstock.services.distributor.rest.packets import answer_of, receipt_told, refusal_of
 from penstock.services.distributor.state import Distributor
 from penstock.services.problem_details import fault_of_ours
@@ -52,6 +54,7 @@ class FastPath:
     Args:
         distributor: takes the packets.
         slow_path: makes aiohttp's protocol of a connection.
+        bodies: the room for requests, of which aiohttp's handlers take theirs, too.
         is_open: whether plain requests may be answered without middlewares now.
     """
 
@@ -59,10 +62,12 @@ class FastPath:
         self,
         distributor: Distributor,
         slow_path: Callable[[], asyncio.Protocol],
+        bodies: BodyRoom,
         is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self.distributor = distributor
         self.slow_path = slow_path
+        self.bodies = bodies
         self.is_open = is_open
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
@@ -96,6 +101,14 @@ class FastPath:
             log.exception("POST /api/v1/logs failed")
             return self._written(fault_of_ours())
 
+    def no_room(self) -> bytes:
+        """What is answered to a request for which there is no room."""
+        return self._written(refusal_for_room(self.bodies.refusal()))
+
+    def too_slow(self, received: int) -> bytes:
+        """What is answered to a request whose body did not come in time; the connection ends with it."""
+        return self._written(refusal_of_slow(TooSlow(self.distributor.config.body_timeout, received)))
+
     def _accepted(self, receipt: Receipt) -> bytes:
         """What nearly all get, put together by hand."""
         body = encode(receipt_told(receipt))
@@ -124,8 +137,8 @@ class Connection(asyncio.Protocol):
     """One connection; its requests are answered one after the other."""
 
     __slots__ = (
-        "_body", "_head", "_idle", "_is_answering", "_is_ending", "_is_paused", "_is_stuck", "_length",
-        "_missing", "_path", "_received_at", "_rest", "_transport",
+        "_body", "_due", "_head", "_idle", "_is_answering", "_is_ending", "_is_paused", "_is_stuck",
+        "_length", "_missing", "_path", "_received", "_received_at", "_rest", "_transport",
     )  # fmt: skip
 
     def __init__(self, path: FastPath) -> None:
@@ -135,7 +148,9 @@ class Connection(asyncio.Protocol):
         self._length: int | None = None
         self._rest = b""  # what has come of the next request
         self._body: list[bytes] = []  # what has come of a body that is not whole yet
+        self._received = 0  # bytes of that, for which there is room
         self._missing = 0
+        self._due: asyncio.TimerHandle | None = None  # when all of it must have come
         self._is_answering = False
         self._is_ending = False
         self._is_paused = False
@@ -153,12 +168,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._leave()
-        self._body.clear()
         self._rest = b""
 
     def _leave(self) -> None:
         self._path.connections.discard(self)
         self._idle.cancel()
+        self._path.bodies.give_back(self._received)
+        self._end_body()
 
     def _look_whether_idle(self) -> None:
         left = self._received_at + IDLE_TIMEOUT - self._path.loop.time()
@@ -202,6 +218,8 @@ class Connection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Begins with a request, as far as it is there."""
+        if self._transport.is_closing():  # over TLS, what comes still comes
+            return
         end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
         if end < 0:
             if len(data) < MAX_HEAD and data.startswith(REQUEST_LINE[: len(data)]):
@@ -213,19 +231,53 @@ class Connection(asyncio.Protocol):
             self._hand_over(data)
             return
         start = end + 4
-        if len(data) < start + length:
-            self._rest, self._body, self._missing = b"", [data[start:]], start + length - len(data)
+        bodies, is_whole = self._path.bodies, len(data) >= start + length
+        if not (bodies.take(length) if is_whole else bodies.fits(length) and bodies.take(len(data) - start)):
+            if is_whole:
+                self._rest = data[start + length :]
+                self._begin(None)
+            else:
+                self._hand_over(data)  # to be refused, and heard out
+            return
+        if not is_whole:
+            self._begin_body(data[start:], length)
             return
         self._rest = data[start + length :]
         self._begin(data[start : start + length])
 
+    def _begin_body(self, piece: bytes, length: int) -> None:
+        path = self._path
+        self._rest, self._body = b"", [piece]
+        self._received, self._missing = len(piece), length - len(piece)
+        self._due = path.loop.call_later(path.distributor.config.body_timeout, self._refuse_slow_body)
+
     def _take_more_of_body(self, data: bytes) -> None:
-        self._body.append(data[: self._missing])
-        self._rest = data[self._missing :]
-        self._missing -= len(self._body[-1])
+        piece = data[: self._missing]
+        if not self._path.bodies.take(len(piece)):
+            self._hand_over(b"".join([self._head, b"\r\n", *self._body, data]))  # to be refused
+            return
+        self._body.append(piece)
+        self._received += len(piece)
+        self._missing -= len(piece)
+        self._rest = data[len(piece) :]
         if not self._missing:
-            body, self._body = b"".join(self._body), []
+            body = b"".join(self._body)
+            self._end_body()
             self._begin(body)
+
+    def _end_body(self) -> None:
+        """Nothing of a body is waited for any more; what room it has is somebody else's."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._body = []
+        self._received = self._missing = 0
+
+    def _refuse_slow_body(self) -> None:
+        self._transport.write(self._path.too_slow(self._received))
+        self._path.bodies.give_back(self._received)
+        self._end_body()
+        self._transport.close()
 
     def _length_by(self, head: bytes) -> int | None:
         """The length of the body of a plain request; None when it is none."""
@@ -247,15 +299,22 @@ class Connection(asyncio.Protocol):
 
     # Answering
 
-    def _begin(self, body: bytes) -> None:
+    def _begin(self, body: bytes | None) -> None:
+        """Has a request answered; None is one for whose body there is no room."""
         self._is_answering = True
         path = self._path
         task = path.loop.create_task(self._answer(body))
         path.answering.add(task)
         task.add_done_callback(path.answering.discard)
 
-    async def _answer(self, body: bytes) -> None:
-        answer = await self._path.answer(body)
+    async def _answer(self, body: bytes | None) -> None:
+        if body is None:
+            answer = self._path.no_room()
+        else:
+            try:
+                answer = await self._path.answer(body)
+            finally:
+                self._path.bodies.give_back(len(body))
         self._is_answering = False
         if self._transport.is_closing():
             return

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from penstock.services.distributor.access import operating
+from penstock.services.distributor.access import open_to_all, open_to_every_key, operating, sending
 from penstock.services.distributor.rest.analyzers import (
     add_analyzer,
     change_analyzer,
@@ -35,10 +35,10 @@ __all__ = ["add_routes"]
 
 
 def add_routes(router: web.UrlDispatcher) -> None:
-    """Adds the REST API, the page and the probes; what is `operating` needs a key that may operate."""
-    router.add_get("/", show_page)
-    router.add_post("/api/v1/logs", submit_packets)
-    router.add_get("/api/v1/health", tell_health)
+    """Adds the REST API, the page and the probes; what is not marked needs a key that may read."""
+    router.add_get("/", open_to_all(show_page))
+    router.add_post("/api/v1/logs", sending(submit_packets))
+    router.add_get("/api/v1/health", open_to_every_key(tell_health))
     router.add_get("/api/v1/stats", tell_stats)
     router.add_get("/api/v1/analyzers", list_analyzers)
     router.add_post("/api/v1/analyzers/{id}/health", operating(control_health))
@@ -56,6 +56,6 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/api/v1/tail", watch_packets)
     router.add_get("/api/v1/config", operating(tell_config))
     router.add_post("/api/v1/config", operating(reload_config))
-    router.add_get("/livez", tell_alive)
-    router.add_get("/readyz", tell_ready)
-    router.add_get("/metrics", tell_metrics)
+    router.add_get("/livez", open_to_all(tell_alive))
+    router.add_get("/readyz", open_to_all(tell_ready))
+    router.add_get("/metrics", open_to_all(tell_metrics))

@@ -7,11 +7,14 @@ from aiohttp import web
 from penstock.ratelimit import TokenBucket
 from penstock.ratelimit.middleware.aiohttp import RateLimitMiddleware
 from penstock.services.distributor.inputs.streams import StreamInputs
+from penstock.services.distributor.request_body import BodyRoom
 from penstock.services.distributor.state import Distributor
 
-__all__ = ["CLIENT_LIMITS", "DISTRIBUTOR", "LIMIT", "STREAMS"]
+__all__ = ["BODIES", "CLIENT_LIMITS", "DISTRIBUTOR", "LIMIT", "STREAMS"]
 
 DISTRIBUTOR = web.AppKey("distributor", Distributor)
+BODIES = web.AppKey("bodies", BodyRoom)
+"""The room for bodies of requests that are not answered yet."""
 STREAMS = web.AppKey("streams", StreamInputs)
 """The inputs that are no HTTP."""
 CLIENT_LIMITS = web.AppKey("client_limits", list[RateLimitMiddleware])

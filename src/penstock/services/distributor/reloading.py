@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 FIXED = (
     "host", "port", "data_dir", "durability", "spool", "spool_replicas", "spool_hold", "redis_url", "node",
     "simulation", "tls", "syslog_tcp", "syslog_udp", "forward", "forward_shared_key",
-    "tail", "max_body_bytes", "client_rate_limit", "client_burst", "trusted_proxies",
+    "tail", "max_body_bytes", "max_receiving_bytes", "client_rate_limit", "client_burst", "trusted_proxies",
     "segment_bytes", "keep_bytes", "max_search_bytes", "dedupe_window", "dedupe_ids", "probes_to_fall",
     "errors_to_fall", "probes_to_rise",
 )  # fmt: skip

@@ -397,7 +397,8 @@ def locked_folder(folder: Path) -> int:
             DISK.make_folder(folder)
         lock = lock_file(folder)
     except OSError as error:
-        raise SpoolError(f"the data folder {folder} cannot be used: {error.strerror}") from None
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise SpoolError(f"the data folder {folder} cannot be used: {reason}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

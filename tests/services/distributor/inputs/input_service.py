@@ -14,8 +14,9 @@ from penstock.services.distributor.config import Config
 from penstock.services.distributor.inputs import dialect, elasticsearch
 from penstock.services.distributor.inputs.figures import HTTP_INPUTS
 from penstock.services.distributor.inputs.routes import add_inputs
-from penstock.services.distributor.keys import DISTRIBUTOR, LIMIT
+from penstock.services.distributor.keys import BODIES, DISTRIBUTOR, LIMIT
 from penstock.services.distributor.records import RecordBundler, RecordsReceipt
+from penstock.services.distributor.request_body import BodyRoom
 from penstock.services.problem_details import ProblemRunner, problem, problems_for_http_errors
 
 OTHER_SITE = {"Origin": "http://evil.example"}
@@ -113,6 +114,7 @@ async def serving(limit=None, **given):
         middlewares=[problems_for_http_errors, keeper_of_keys], client_max_size=config.max_body_bytes
     )
     app[DISTRIBUTOR] = distributor
+    app[BODIES] = BodyRoom(config.max_receiving_bytes)
     app.router.add_get("/", root)
     add_inputs(app)
     runner = ProblemRunner(app, access_log=None, shutdown_timeout=1.0)

@@ -300,10 +300,10 @@ async def test_what_was_received_is_stored_and_acknowledged_before_the_end():
     assert intake.texts == TEXTS
 
 
-async def test_clients_that_begin_messages_and_do_not_end_them_are_bounded(monkeypatch):
-    monkeypatch.setattr(forward_server, "MOST_HELD", 1)
+async def test_clients_that_begin_messages_and_do_not_end_them_are_bounded():
     begun = b"\x92\xa3app\xc6" + struct.pack(">I", 900_000) + bytes(800_000)
-    async with listening(ListingIntake(), max_body_bytes=2**20) as inputs:
+    bounds = {"max_body_bytes": 2**20, "max_receiving_bytes": 2**20}
+    async with listening(ListingIntake(), **bounds) as inputs:
         server = inputs._listeners["forward"][0]
         clients = [await asyncio.open_connection("127.0.0.1", port_of(inputs)) for _ in range(4)]
         for _, writer in clients:
@@ -316,10 +316,9 @@ async def test_clients_that_begin_messages_and_do_not_end_them_are_bounded(monke
             writer.close()
 
 
-async def test_a_message_whose_rest_does_not_come_is_given_up(monkeypatch):
-    monkeypatch.setattr(forward_server, "STALLED", 0.05)
+async def test_a_message_whose_rest_does_not_come_is_given_up():
     intake = ListingIntake()
-    async with listening(intake) as inputs, client_of(inputs) as (reader, writer):
+    async with listening(intake, body_timeout=0.05) as inputs, client_of(inputs) as (reader, writer):
         writer.write(pack(["app", PACKED, {"chunk": "c"}]) + b"\x92\xa3app")
         assert await read(reader) == {"ack": "c"}
         assert await read(reader) is None
@@ -327,10 +326,21 @@ async def test_a_message_whose_rest_does_not_come_is_given_up(monkeypatch):
     assert intake.texts == TEXTS
 
 
-async def test_a_client_that_says_nothing_may_stay(monkeypatch):
-    monkeypatch.setattr(forward_server, "STALLED", 0.01)
+async def test_a_message_of_which_a_byte_comes_now_and_then_is_given_up_all_the_same():
+    async with listening(ListingIntake(), body_timeout=0.5) as inputs, client_of(inputs) as (reader, writer):
+        writer.write(b"\x92\xa3app\xc6" + struct.pack(">I", 900_000))
+        ended = asyncio.ensure_future(read(reader))
+        async with asyncio.timeout(30):
+            while not ended.done():
+                writer.write(b"x")
+                await asyncio.wait([ended], timeout=0.02)
+        assert await ended is None
+        assert inputs._listeners["forward"][0].held == 0
+
+
+async def test_a_client_that_says_nothing_may_stay():
     intake = ListingIntake()
-    async with listening(intake) as inputs, client_of(inputs) as (reader, writer):
+    async with listening(intake, body_timeout=0.01) as inputs, client_of(inputs) as (reader, writer):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await reader.read(1)

@@ -56,6 +56,23 @@ async def test_a_wrong_key_is_said_to_be_wrong(locked):
     locked.forgive_lost_connections()
 
 
+async def test_a_key_that_may_not_read_is_told_so_and_another_one_is_asked_for(locked, distributor):
+    await wanted(locked)
+    distributor.fault = problem(403, "Forbidden", "the API key of eve must have may_read for this")
+    await show(locked, KEY)
+    await expect(locked.find("#contact")).to_have_text("this API key may not read")
+    await expect(locked.find("#state")).to_have_text("key wanted")
+    await expect(locked.find("#key-note")).to_have_text(
+        "This key may not read: it is one for sending. The page wants one with may_read."
+    )
+    await expect(locked.page.get_by_label("key", exact=True)).to_be_focused()
+    distributor.fault = None
+    await show(locked, KEY)
+    await expect(locked.find("#state")).to_have_text("healthy")
+    await expect(locked.find("#key")).to_be_hidden()
+    locked.forgive_lost_connections()
+
+
 async def test_a_key_is_forgotten(locked):
     await wanted(locked)
     await show(locked, KEY)

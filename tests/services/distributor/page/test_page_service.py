@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 SHOWN = {"Authorization": "Bearer a-key-that-may-operate"}
 KEYS = (
     ApiKey("operator", "a-key-that-may-operate", may_operate=True),
-    ApiKey("reader", "a-key-that-may-only-look"),
+    ApiKey("reader", "a-key-that-may-only-look", may_send=False, may_read=True),
+    ApiKey("sender", "a-key-that-may-only-send"),
 )
 
 
@@ -132,9 +133,14 @@ async def test_the_tail_shows_what_goes_by_and_leads_to_its_story(served):
 async def test_keys_open_what_they_may(browser, tmp_path):
     async with serving(tmp_path, api_keys=KEYS) as service, seen_page(browser, service) as view:
         await expect(view.find("#state")).to_have_text("key wanted")
-        for key in ["a-key-that-is-not-there", "a-key-that-may-only-look"]:
+        for key, note in [
+            ("a-key-that-is-not-there", "The service does not take this key."),
+            ("a-key-that-may-only-send", "This key may not read: it is one for sending."),
+            ("a-key-that-may-only-look", ""),
+        ]:
             await view.page.get_by_label("key", exact=True).fill(key)
             await view.button("Use it").click()
+            await expect(view.find("#key-note")).to_contain_text(note)
         await expect(view.find("#state")).to_have_text("healthy")
         await view.button("Hold down a1").click()
         await expect(view.find("#refusal")).to_contain_text("the API key of reader must have may_operate")

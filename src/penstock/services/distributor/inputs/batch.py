@@ -1,6 +1,6 @@
 """The records of one request on their way to the spool, and the refusals of those that cannot go there."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from penstock.errors import PenstockError
@@ -40,6 +40,8 @@ class Batch:
             resource, every one of them holds: a small request could make very much of it.
         max_json: most bytes of the JSON that a record is made of. As an object it takes many times its size,
             and nobody else is answered while one is decoded.
+        cover: told how many bytes of records there are, while they become more; raises when that is too much
+            for all requests together.
 
     Attributes:
         max_records: as given.
@@ -48,16 +50,25 @@ class Batch:
     """
 
     __slots__ = (
-        "_bytes", "_count", "_max_bytes", "_max_json", "_places", "max_records", "records", "refused",
+        "_bytes", "_count", "_cover", "_max_bytes", "_max_json", "_places", "max_records", "records",
+        "refused",
     )  # fmt: skip
 
-    def __init__(self, max_records: int, max_bytes: int, max_json: int = MAX_JSON) -> None:
+    def __init__(
+        self,
+        max_records: int,
+        max_bytes: int,
+        max_json: int = MAX_JSON,
+        *,
+        cover: Callable[[int], None] = lambda size: None,
+    ) -> None:
         self.records: list[bytes] = []
         self.refused: list[RecordRefusal] = []
         self._places: list[int] = []  # of each record
         self.max_records = max_records
         self._max_bytes = max_bytes
         self._max_json = max_json
+        self._cover = cover
         self._bytes = 0
         self._count = 0
 
@@ -125,3 +136,4 @@ class Batch:
                 f"the records of a request must be at most {self._max_bytes} bytes as JSON, with all that"
                 " they share repeated in each; send fewer at once",
             )
+        self._cover(self._bytes)

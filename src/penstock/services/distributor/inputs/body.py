@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from penstock.services.distributor.inputs.batch import Refused
-from penstock.services.distributor.request_body import read_body
+from penstock.services.distributor.request_body import Hold, TooSlow, read_body
 from penstock.services.problem_details import in_words
 
 __all__ = ["body_of", "lines_of", "objects_of", "require_few_values", "unpacked"]
@@ -28,16 +28,21 @@ MAX_SEPARATORS = 1 << 20
 """Commas and opening brackets of JSON that is read as a whole, so about as many values."""
 
 
-async def body_of(request: web.Request, most: int, encodings: tuple[str, ...] = ()) -> bytes:
+async def body_of(
+    request: web.Request, most: int, hold: Hold, within: float, encodings: tuple[str, ...] = ()
+) -> bytes:
     """The body, unpacked from its Content-Encoding.
 
     Args:
         request: whose body nobody has read.
         most: bytes after unpacking.
+        hold: grows by what comes.
+        within: seconds in which all of it must have come.
         encodings: further ones, which the caller unpacks.
 
     Raises:
-        Refused: it is too large, broken off or not in its encoding.
+        Refused: it is too large, too slow, broken off or not in its encoding.
+        NotStored: there is no room for it.
     """
     encoding = request.headers.get("Content-Encoding", "").lower()
     if encoding not in ENCODINGS and encoding not in encodings:
@@ -45,9 +50,11 @@ async def body_of(request: web.Request, most: int, encodings: tuple[str, ...] = 
     if (request.content_length or 0) > most:
         raise too_large(most)
     try:
-        return await read_body(request, most)
+        return await read_body(request, most, hold, within)
     except web.HTTPRequestEntityTooLarge:
         raise too_large(most) from None
+    except TooSlow as error:
+        raise Refused(408, str(error), closing=True) from None
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError) as error:
         request.content.feed_eof()  # or aiohttp tries to read the rest, and logs a traceback
         raise Refused(400, f"the body could not be read: {in_words(error)}", closing=True) from None

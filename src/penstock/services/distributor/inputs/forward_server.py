@@ -30,13 +30,11 @@ STRETCH = 250
 """Events and messages that are looked at until others have their turn."""
 HANDSHAKE_TIMEOUT = 10.0
 STALLED = 60.0
-"""Seconds that the rest of a message may take to come on, and an answer to be taken."""
+"""Seconds that an answer may take to be taken."""
 MOST_PING = 4096
 MOST_RECORDS = 1000
 MOST_BYTES = 1024 * 1024
 """Records, and bytes of them, that are stored at a time."""
-MOST_HELD = 4
-"""Times the longest message: when all clients' messages take so much, no new one is begun."""
 
 
 class ForwardServer:
@@ -46,6 +44,8 @@ class ForwardServer:
         storing: stores what comes.
         lengths: of records.
         most_message: bytes of the longest message, also after decompression.
+        most_held: when all clients' messages take so many bytes, no new one is begun.
+        message_timeout: seconds within which a message that was begun must be whole.
         shared_key: what clients must know; empty: nothing.
         tls: what is shown to clients; None: plain TCP.
     """
@@ -56,15 +56,17 @@ class ForwardServer:
         lengths: RecordLengths,
         *,
         most_message: int,
+        most_held: int,
+        message_timeout: float,
         shared_key: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.storing = storing
         self.lengths = lengths
         self.most_message = most_message
+        self.most_held = most_held
+        self.message_timeout = message_timeout
         self.shared_key = shared_key
-        self.held = 0
-        """Bytes of messages that are not whole yet, or not stored."""
         self.closing = False
         self.has_room = asyncio.Event()
         self.has_room.set()
@@ -88,6 +90,11 @@ class ForwardServer:
             limit=READ,
             backlog=512,
         )
+
+    @property
+    def held(self) -> int:
+        """Bytes of messages that are not whole yet, or not stored."""
+        return self.storing.figures.held_bytes
 
     @property
     def address(self) -> tuple[str, int]:
@@ -198,23 +205,31 @@ class ForwardConnection:
 
     async def _take_messages(self) -> None:
         stream = MessagePackStream(self._server.most_message)
+        within, now = self._server.message_timeout, asyncio.get_running_loop().time
+        due = None  # when the message that was begun must be whole
         while True:
             if not stream.held and not self._server.closing:
                 await self._server.has_room.wait()
             try:
-                async with asyncio.timeout(STALLED if stream.held else None):
+                async with asyncio.timeout_at(due if stream.held else None):
                     data = await self._read(READ)
             except TimeoutError:
-                raise BadForward(f"the rest of a message must come within {STALLED:g} s") from None
+                raise BadForward(
+                    f"a message must come within {within:g} s, got {stream.held} bytes"
+                ) from None
             if not data:
                 return
+            begins = not stream.held
             for frame in stream.feed(data):
+                begins = True
                 await self._pass_on()
                 if (events := await self._events_of(frame)) is not None:
                     self._hold(stream.held + len(events.entries))
                     await self._take(events)
             await self._store()
             self._hold(stream.held)
+            if begins:  # from here on, for storing may have taken long
+                due = now() + within
 
     async def _events_of(self, frame: bytes) -> Events | None:
         most = self._server.most_message
@@ -249,8 +264,8 @@ class ForwardConnection:
 
     def _hold(self, size: int) -> None:
         """Counts what is held of messages."""
-        most = MOST_HELD * self._server.most_message
-        self._server.held += size - self._held
+        most = self._server.most_held
+        self._server.storing.figures.held_bytes += size - self._held
         self._held = size
         if self._server.held < most:
             self._server.has_room.set()

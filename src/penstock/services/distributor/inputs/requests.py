@@ -12,8 +12,9 @@ from penstock.services.distributor.admission import NotStored, TooFast
 from penstock.services.distributor.inputs.batch import Batch, Refused
 from penstock.services.distributor.inputs.body import body_of
 from penstock.services.distributor.inputs.figures import HTTP_INPUTS
-from penstock.services.distributor.keys import DISTRIBUTOR, LIMIT
+from penstock.services.distributor.keys import BODIES, DISTRIBUTOR, LIMIT
 from penstock.services.distributor.records import RecordRefusal
+from penstock.services.distributor.request_body import Hold
 
 __all__ = ["LARGE_AT_ONCE", "LARGE_BODIES", "Outcome", "Read", "in_short", "require_type", "take"]
 
@@ -57,9 +58,23 @@ async def take(
         Refused: nothing was stored, as far as one can tell.
     """
     refuse_other_sites(request)
+    try:
+        with request.app[BODIES].hold() as hold:
+            return await taken(request, name, read, hold, encodings=encodings, key=key)
+    except TooFast as error:
+        raise Refused(429, str(error), retry_after=error.retry_after) from None
+    except NotStored as error:
+        raise Refused(503, f"{error}; send the same again", retry_after=error.retry_after) from None
+
+
+async def taken(
+    request: web.Request, name: str, read: Read, hold: Hold, *, encodings: tuple[str, ...], key: str | None
+) -> Outcome:
+    """As `take`, while there is room for the body, or for its records where these are more."""
     config = request.app[DISTRIBUTOR].config
-    body = await body_of(request, config.max_body_bytes, encodings)
-    batch = Batch(config.max_records, ROOM * config.max_body_bytes, JSON_ROOM * config.max_packet_bytes)
+    body = await body_of(request, config.max_body_bytes, hold, config.body_timeout, encodings)
+    most = min(ROOM * config.max_body_bytes, config.max_receiving_bytes)
+    batch = Batch(config.max_records, most, JSON_ROOM * config.max_packet_bytes, cover=hold.cover)
     ids = None
     if len(body) > LARGE:
         async with request.app[LARGE_BODIES]:
@@ -70,6 +85,7 @@ async def take(
         read(body, batch)
         if key is not None:
             ids = ids_of(key, body)
+    del body  # a large one need not be there as well while its records are stored
     outcome = Outcome(0, batch.refused)
     try:
         if batch.records:
@@ -85,14 +101,7 @@ def ids_of(key: str, body: bytes) -> str:
 
 
 async def stored(request: web.Request, batch: Batch, ids: str | None) -> Outcome:
-    try:
-        receipt = await request.app[DISTRIBUTOR].accept_records(
-            batch.records, ids=ids, limit=request.get(LIMIT)
-        )
-    except TooFast as error:
-        raise Refused(429, str(error), retry_after=error.retry_after) from None
-    except NotStored as error:
-        raise Refused(503, f"{error}; send the same again", retry_after=error.retry_after) from None
+    receipt = await request.app[DISTRIBUTOR].accept_records(batch.records, ids=ids, limit=request.get(LIMIT))
     return Outcome(receipt.accepted, batch.refusals_with(receipt.refused))
 
 

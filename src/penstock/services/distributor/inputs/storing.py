@@ -32,6 +32,8 @@ class InputFigures:
     """Datagrams that the system threw away before they could be read; not among those received."""
     connections: int = 0
     """Open now."""
+    held_bytes: int = 0
+    """Bytes that were read and are not stored yet."""
 
     def as_dict(self) -> dict[str, int]:
         """By name."""

@@ -1,6 +1,7 @@
 """The inputs that are no part of the HTTP service, as one: syslog, forward, and files that are followed."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -69,7 +70,10 @@ class StreamInputs:
             return self._storings[name]
 
         if address := listen_address(config.syslog_tcp, "syslog_tcp"):
-            tcp = SyslogOverTcp(storing("syslog_tcp"), lengths, tls=ssl, clock=clock, wall=wall)
+            tcp = SyslogOverTcp(
+                storing("syslog_tcp"), lengths, most_held=config.max_receiving_bytes, tls=ssl, clock=clock,
+                wall=wall,
+            )  # fmt: skip
             self._listeners["syslog_tcp"] = tcp, address
         if address := listen_address(config.syslog_udp, "syslog_udp"):
             udp = SyslogOverUdp(storing("syslog_udp"), lengths, wall=wall)
@@ -77,6 +81,7 @@ class StreamInputs:
         if address := listen_address(config.forward, "forward"):
             forward = ForwardServer(
                 storing("forward"), lengths, most_message=config.max_body_bytes,
+                most_held=config.max_receiving_bytes, message_timeout=config.body_timeout,
                 shared_key=config.forward_shared_key, tls=ssl,
             )  # fmt: skip
             self._listeners["forward"] = forward, address
@@ -97,7 +102,9 @@ class StreamInputs:
                 try:
                     await listener.start(host, port)
                 except OSError as error:
-                    raise OSError(error.errno, f"{name} cannot listen at {host}:{port}: {error}") from error
+                    number = error.errno or 0
+                    reason = os.strerror(number).lower() if number > 0 else error.strerror
+                    raise OSError(number, f"{name} cannot listen at {host}:{port}: {reason}") from error
                 self._started.append(name)
             if self._tails is not None:
                 await self._tails.start()

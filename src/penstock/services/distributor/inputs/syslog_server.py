@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1000
 MOST_WAITING = 256 * 1024
 """Bytes of records that one connection has waiting when nothing more is read from it."""
-MOST_HELD = 64 * 1024 * 1024
-"""Bytes of records and unfinished frames that all connections have; then none of them is read from."""
 IDLE = 60 * 10**9
 """Nanoseconds without news after which an unfinished frame comes out, and a connection may give way."""
 SWEEP = 10.0
@@ -61,6 +59,7 @@ class SyslogOverTcp:
     Args:
         storing: stores what comes.
         lengths: of records.
+        most_held: when records and unfinished frames take so many bytes, no connection is read from.
         tls: what is shown to clients; None: plain TCP.
         clock: nanoseconds.
         wall: Unix time, for times without a year.
@@ -71,11 +70,13 @@ class SyslogOverTcp:
         storing: Storing,
         lengths: RecordLengths,
         *,
+        most_held: int,
         tls: ssl.SSLContext | None = None,
         clock: Clock = monotonic_ns,
         wall: WallClock = time.time,
     ) -> None:
         self.storing = storing
+        self.most_held = most_held
         self.clock = clock
         self._lengths = lengths
         self._tls = tls
@@ -84,8 +85,6 @@ class SyslogOverTcp:
         self._sweeping: asyncio.Task[None] | None = None
         self._connections: set[SyslogConnection] = set()
         self._stores: set[asyncio.Task[None]] = set()
-        self.held = 0
-        """Bytes that all connections have in memory."""
         self.paused: set[SyslogConnection] = set()
         """Connections that are not read from just now."""
 
@@ -105,6 +104,11 @@ class SyslogOverTcp:
             backlog=512,
         )
         self._sweeping = asyncio.create_task(self._sweep_on(), name="syslog sweep")
+
+    @property
+    def held(self) -> int:
+        """Bytes that all connections have in memory."""
+        return self.storing.figures.held_bytes
 
     @property
     def address(self) -> tuple[str, int]:
@@ -169,7 +173,7 @@ class SyslogOverTcp:
         self._stores.discard(task)
         if not task.cancelled():
             task.exception()  # logged where it happened
-        if self.held < MOST_HELD:
+        if self.held < self.most_held:
             for connection in tuple(self.paused):
                 connection.go_on()
 
@@ -178,7 +182,7 @@ class SyslogOverTcp:
         now, wall = self.clock(), self._wall()
         for connection in tuple(self._connections):
             set_date(connection.stream.lines, wall)
-            if now - connection.last >= IDLE or self.held >= MOST_HELD:
+            if now - connection.last >= IDLE or self.held >= self.most_held:
                 connection.cut()
 
     async def _sweep_on(self) -> None:
@@ -252,12 +256,12 @@ class SyslogConnection(asyncio.Protocol):
         size = sum(map(len, records))
         self._records += records
         self._waiting += size
-        self._server.held += self.stream.held - held + size
+        self._server.storing.figures.held_bytes += self.stream.held - held + size
         self._server.storing.figures.received += len(records)
         if self._records and not self._storing:
             self._storing = True
             self._server.run(self)
-        if self._waiting >= MOST_WAITING or self._server.held >= MOST_HELD:
+        if self._waiting >= MOST_WAITING or self._server.held >= self._server.most_held:
             self._pause()
 
     def _pause(self) -> None:
@@ -275,17 +279,17 @@ class SyslogConnection(asyncio.Protocol):
                 try:
                     await self._server.storing.store(records)
                 finally:
-                    self._server.held -= size
+                    self._server.storing.figures.held_bytes -= size
         finally:
             self._storing = False
             if self._records:  # the process ends, or nothing can be stored at all
                 self._server.storing.figures.dropped += len(self._records)
-                self._server.held -= self._waiting
+                self._server.storing.figures.held_bytes -= self._waiting
                 self._records, self._waiting = [], 0
 
     def go_on_if_there_is_room(self) -> None:
         """Reads on while what came is being stored."""
-        if self._server.held < MOST_HELD:
+        if self._server.held < self._server.most_held:
             self.go_on()
 
 

@@ -33,7 +33,7 @@ export async function send(path, { headers, ...options } = {}) {
   if (response.ok) return response;
   const error = new Error(await problem(response));
   error.status = response.status;
-  if (error.status === 401) wantKey();
+  if (error.status === 401) wantKey(key ? "The service does not take this key." : "The service wants an API key. It is kept in this tab only.");
   throw error;
 }
 
@@ -63,9 +63,12 @@ async function problem(response) {
 
 // The form for the key
 
+/** Asks for another key than one that may not read: with it, there is nothing to show. */
+export const wantReadingKey = () => wantKey("This key may not read: it is one for sending. The page wants one with may_read.");
+
 /** Shows the form, once for each key that is not taken. */
-function wantKey() {
-  write(byId("key-note"), key ? "The service does not take this key." : "The service wants an API key. It is kept in this tab only.");
+function wantKey(why) {
+  write(byId("key-note"), why);
   if (!byId("key").hidden) return;
   openKeyForm();
 }

@@ -1,7 +1,7 @@
 // The loop: the service is asked once a second, and what it says is shown.
 
 import { showAnalyzers } from "./analyzers.js";
-import { ask, isLocked, takeKeys } from "./asking.js";
+import { ask, isLocked, takeKeys, wantReadingKey } from "./asking.js";
 import { drawChart } from "./chart.js";
 import { byId, fill, sheet, write } from "./document.js";
 import { showInputs, showNodes } from "./inputs.js";
@@ -39,6 +39,10 @@ function unanswered({ status }) {
   missSample();
   if (status === 401) {
     write(byId("contact"), "the service wants an API key");
+    showService("key wanted");
+  } else if (status === 403) {
+    wantReadingKey();
+    write(byId("contact"), "this API key may not read");
     showService("key wanted");
   } else {
     write(byId("contact"), answeredAt ? `no answer since ${answeredAt}, retrying` : "no answer yet, retrying");

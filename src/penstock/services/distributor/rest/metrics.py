@@ -6,7 +6,7 @@ from aiohttp import web
 
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.keys import DISTRIBUTOR
-from penstock.services.distributor.rest.standing import input_figures, limited_requests
+from penstock.services.distributor.rest.standing import input_figures, request_figures
 
 __all__ = ["tell_metrics"]
 
@@ -26,6 +26,7 @@ METRICS = (
     ("duplicates", "counter", "Packets answered as accepted that had been stored before."),
     ("pending", "gauge", "Packets stored and neither delivered nor given up."),
     ("pending_bytes", "gauge", "Bytes of those packets."),
+    ("receiving_bytes", "gauge", "Bytes of requests that are not answered yet."),
     (
         "conservation_error",
         "gauge",
@@ -51,12 +52,13 @@ INPUT_METRICS = (
     ("dropped", "counter", "Records of it for which there was no room in time."),
     ("lost", "counter", "Datagrams that the operating system dropped."),
     ("connections", "gauge", "Open connections."),
+    ("held_bytes", "gauge", "Bytes of it that were read and are not stored yet."),
 )
 
 
 async def tell_metrics(request: web.Request) -> web.Response:
     """The figures in the Prometheus text format 0.0.4."""
-    stats = figures_of(request.app[DISTRIBUTOR]) | limited_requests(request)
+    stats = figures_of(request.app[DISTRIBUTOR]) | request_figures(request)
     lines = []
     for field, kind, what in METRICS:
         name = f"penstock_distributor_{field.removeprefix('total_')}" + (

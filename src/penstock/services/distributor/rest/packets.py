@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from penstock.services.distributor.admission import NotStored, Receipt, TooFast
-from penstock.services.distributor.keys import DISTRIBUTOR, LIMIT
+from penstock.services.distributor.keys import BODIES, DISTRIBUTOR, LIMIT
 from penstock.services.distributor.packets import UnreadableRequest
 from penstock.services.distributor.rest.answers import answer, moment_told, retry_after
 from penstock.services.distributor.rest.bodies import body_of
@@ -18,14 +18,15 @@ __all__ = ["answer_of", "receipt_told", "refusal_of", "submit_packets", "tell_st
 
 async def submit_packets(request: web.Request) -> web.Response:
     """Stores the packets of the body: 202 all, 207 some, 422 or 503 none; nothing else is stored."""
-    body = await body_of(request)
-    if isinstance(body, web.Response):
-        return body
     distributor = request.app[DISTRIBUTOR]
-    try:
-        receipt = await distributor.accept(body, limit=request.get(LIMIT))
-    except (UnreadableRequest, NotStored) as error:
-        return refusal_of(error)
+    with request.app[BODIES].hold() as hold:
+        body = await body_of(request, hold)
+        if isinstance(body, web.Response):
+            return body
+        try:
+            receipt = await distributor.accept(body, limit=request.get(LIMIT))
+        except (UnreadableRequest, NotStored) as error:
+            return refusal_of(error)
     return answer_of(receipt, distributor)
 
 

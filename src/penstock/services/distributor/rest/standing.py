@@ -4,14 +4,14 @@ from aiohttp import web
 
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.inputs.figures import HTTP_INPUTS
-from penstock.services.distributor.keys import CLIENT_LIMITS, DISTRIBUTOR, STREAMS
+from penstock.services.distributor.keys import BODIES, CLIENT_LIMITS, DISTRIBUTOR, STREAMS
 from penstock.services.distributor.rest.answers import answer, in_go_style, timestamp
 from penstock.services.problem_details import problem
 
 __all__ = [
     "input_figures",
-    "limited_requests",
     "list_analyzers",
+    "request_figures",
     "tell_alive",
     "tell_health",
     "tell_ready",
@@ -37,7 +37,7 @@ async def tell_health(request: web.Request) -> web.Response:
 async def tell_stats(request: web.Request) -> web.Response:
     """Every figure."""
     distributor = request.app[DISTRIBUTOR]
-    stats = figures_of(distributor) | limited_requests(request) | {"inputs": input_figures(request.app)}
+    stats = figures_of(distributor) | request_figures(request) | {"inputs": input_figures(request.app)}
     return answer(stats | {"uptime": in_go_style(distributor.uptime), "timestamp": timestamp()})
 
 
@@ -46,9 +46,13 @@ def input_figures(app: web.Application) -> dict[str, dict[str, int]]:
     return app[STREAMS].figures() | app[HTTP_INPUTS].figures()
 
 
-def limited_requests(request: web.Request) -> dict[str, int]:
-    """How many requests were refused as their client sent too many."""
-    return {"limited_requests": sum(limits.stats()["refused"] for limits in request.app[CLIENT_LIMITS])}
+def request_figures(request: web.Request) -> dict[str, int]:
+    """How many requests were refused as their client sent too many; bytes of those not answered yet."""
+    app = request.app
+    return {
+        "limited_requests": sum(limits.stats()["refused"] for limits in app[CLIENT_LIMITS]),
+        "receiving_bytes": app[BODIES].held,
+    }
 
 
 async def list_analyzers(request: web.Request) -> web.Response:
