@@ -8,7 +8,7 @@ from penstock.clock import monotonic_ns
 from penstock.services.distributor.admission import Admission
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.packets import Message
-from penstock.services.distributor.records import record
+from penstock.services.distributor.records import RecordBundler, record
 from penstock.services.distributor.router import Router
 
 CJK = {"messages": [{"message": "日志记录 " * 20, "level": "INFO", "source": "s"}] * 3}
@@ -63,6 +63,7 @@ class Admissions:
         self.full.admit(compact([SAMPLE] * 2))
         self.hundred = compact([SAMPLE] * 100)
         self.long = compact([{"messages": [{"message": "x" * 960}]}] * 1000)
+        self.bundler = RecordBundler(config, Router(()))
         self.records = [record(Message("x" * 200))] * 1000
 
     def time_admit_100(self):
@@ -71,7 +72,7 @@ class Admissions:
 
     def time_admit_1k_records(self):
         self.gate.left(1, 0)
-        self.gate.admit_records(self.records)
+        self.gate.admit_records(self.bundler.bundle(self.records))
 
     def time_refuse_1k_when_full(self):
         self.full.admit(self.long)

@@ -110,8 +110,8 @@ def body_of(n, *, prefix=None, text="hello"):
 
 
 async def until(condition):
-    """Lets the event loop run until the condition holds; ten seconds at the most."""
-    async with asyncio.timeout(10):
+    """Lets the event loop run until the condition holds; a minute at the most."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -13,7 +13,7 @@ from penstock.ratelimit import TokenBucket
 from penstock.services.distributor.admission import Admission, NotStored, TooFast
 from penstock.services.distributor.config import AnalyzerConfig, Config, GroupConfig, Match
 from penstock.services.distributor.packets import Message, UnreadableRequest
-from penstock.services.distributor.records import record
+from penstock.services.distributor.records import RecordBundler, record
 from penstock.services.distributor.room import Room
 from penstock.services.distributor.router import Router
 from penstock.services.distributor.spool import SpoolError
@@ -41,6 +41,10 @@ def records_of(count, **more):
     return [record(Message(f"line {number}", **more)) for number in range(count)]
 
 
+def bundle_of(records, ids=None, **settings):
+    return RecordBundler(Config(**settings), Router(())).bundle(records, ids)
+
+
 def admit(admission, *ids, **more):
     """Admits packets that are stored at once, and returns their receipt."""
     admitted = admission.admit(body_of(*ids, **more))
@@ -56,7 +60,7 @@ def test_packets_are_numbered_in_order_from_where_the_last_process_ended(clock):
     gate.resume(41, packets=3, size=100, ids=[], now_ms=0)
     assert [packet.seq for packet in gate.admit(body_of("a", "b")).fresh] == [42, 43]
     assert gate.next_seq() == 44
-    assert [packet.seq for packet in gate.admit_records(records_of(1)).fresh] == [45]
+    assert [packet.seq for packet in gate.admit_records(bundle_of(records_of(1))).fresh] == [45]
     assert gate.packets == 6
 
 
@@ -188,10 +192,10 @@ def test_request_that_is_larger_than_a_clients_burst_is_taken_from_a_full_bucket
 def test_records_pay_by_the_packets_that_they_are_in(clock):
     mine = TokenBucket(1, 2, clock=clock)
     gate = admission(clock, max_messages=10)
-    gate.admit_records(records_of(20), limit=mine)
+    gate.admit_records(bundle_of(records_of(20), max_messages=10), mine)
     assert mine.tokens == 0
     with pytest.raises(TooFast):
-        gate.admit_records(records_of(1), limit=mine)
+        gate.admit_records(bundle_of(records_of(1)), mine)
 
 
 # Room
@@ -245,24 +249,25 @@ def test_full_is_full_only_once_somebody_was_refused(clock):
 
 
 def test_records_are_taken_all_or_none_but_for_those_that_are_refused(clock):
-    gate = admission(clock, max_pending=3, max_messages=10, max_record_bytes=20)
+    limits = {"max_messages": 10, "max_record_bytes": 20}
+    gate = admission(clock, max_pending=3, **limits)
     long = record(Message("x" * 21))
-    admitted = gate.admit_records([*records_of(15), long], "a")
+    admitted = gate.admit_records(bundle_of([*records_of(15), long], "a", **limits))
     assert admitted.receipt.accepted == 15
     assert [one.index for one in admitted.receipt.refused] == [15]
     assert admitted.receipt.packets == ["a.0", "a.1"] == [packet.id for packet in admitted.fresh]
     gate.stored(admitted.fresh)
     with pytest.raises(NotStored, match="2 packets are waiting already, at most 3 are held") as refused:
-        gate.admit_records(records_of(15), "b")
+        gate.admit_records(bundle_of(records_of(15), "b", **limits))
     assert refused.value.retry_after >= 1
     assert gate.packets == 2
-    assert gate.admit_records(records_of(15), "a").duplicates == 2
-    assert len(gate.admit_records(records_of(1)).fresh) == 1
+    assert gate.admit_records(bundle_of(records_of(15), "a", **limits)).duplicates == 2
+    assert len(gate.admit_records(bundle_of(records_of(1))).fresh) == 1
 
 
 async def test_records_of_an_id_that_is_being_stored_are_waited_for(clock):
     gate = admission(clock)
-    first, second = (gate.admit_records(records_of(3), "chunk") for _ in range(2))
+    first, second = (gate.admit_records(bundle_of(records_of(3), "chunk")) for _ in range(2))
     assert (second.fresh, second.duplicates, len(second.waits)) == ([], 1, 1)
     gate.stored(first.fresh)
     await second.waits[0]

@@ -376,7 +376,7 @@ async def test_without_a_limit_of_clients_answers_tell_none(service):
 
 
 async def test_shutting_down_is_a_503_and_not_ready(service):
-    service.distributor.draining = True
+    await service.distributor.drain()
     answer = await service.logs(GOOD, 503)
     assert "shutting down; send the same packets again" in answer.json["detail"]
     assert int(answer.headers["Retry-After"]) >= 1

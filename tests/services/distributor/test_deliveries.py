@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from time import monotonic
 
 import msgspec
 import pytest
@@ -184,14 +183,12 @@ async def test_settings_of_an_analyzer_go_before_those_of_all(tmp_path, times):
 async def test_delivery_waits_for_more_packets_and_no_longer_than_until_it_is_full(
     tmp_path, analyzers, times
 ):
-    config = one_analyzer(linger=1.0, batch_packets=10)
+    config = one_analyzer(linger=3600.0, batch_packets=10)
     async with running(tmp_path, analyzers, times, config=config) as distributor:
-        began = monotonic()
         for n in range(10):
             await distributor.accept(body_of(1, prefix=f"p{n}"))
         await settled(distributor)
         assert analyzers.begun == 1
-        assert monotonic() - began < 0.9
 
 
 async def test_rate_of_an_analyzer_is_kept(tmp_path, analyzers, times):
@@ -277,7 +274,7 @@ async def test_what_one_fails_piles_up_in_memory_no_more_when_others_are_slow(
         assert failed <= 20, "half of those that may be remembered"
         assert not distributor.fleet["a1"].in_flight
         stuck.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while distributor.pending:
                 times.advance(60)
                 distributor.tick()
@@ -293,7 +290,7 @@ async def test_analyzers_that_fail_each_others_packets_do_not_wait_for_each_othe
     config = config_of({"a1": 1, "a2": 1}, batch_packets=10, concurrency=2)
     async with running(tmp_path, analyzers, times, config=config) as distributor:
         await distributor.accept(body_of(400, prefix="p"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while distributor.pending:
                 times.advance(60)
                 distributor.tick()

@@ -21,7 +21,7 @@ class Keeping:
 
     def commit(self, change):
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if self.error is not None:
             raise self.error
         self.commits += 1
@@ -86,6 +86,17 @@ async def test_failure_is_told_to_all_who_share_it_undone_once_and_the_next_comm
     assert spool.applied == [3]
 
 
+async def test_log_says_when_nothing_can_be_stored_any_more_and_when_it_can_again(spool, commits, caplog):
+    for seq, error in enumerate([None, "disk full", "disk full", None, None, "gone"], 1):
+        spool.error = error and SpoolError(error)
+        await asyncio.gather(commits.submit(change(seq)), return_exceptions=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "packets cannot be stored and are refused: disk full",
+        "packets are stored and accepted again",
+        "packets cannot be stored and are refused: gone",
+    ]
+
+
 async def test_error_that_nobody_thought_of_is_a_failure_of_the_spool(spool, commits, caplog):
     spool.error = ZeroDivisionError("division by zero")
     with pytest.raises(SpoolError, match="the spool failed: ZeroDivisionError"):
@@ -112,7 +123,7 @@ async def test_each_caller_in_a_hurry_is_told_in_time_however_long_the_commit_be
     try:
         for seq in (2, 3):
             with pytest.raises(NotInTime):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await commits.submit(change(seq), hurried=True)
     finally:
         spool.gate.set()
@@ -136,7 +147,7 @@ async def test_look_sees_what_was_applied_before_it_is_told_and_nothing_later(sp
             await asyncio.sleep(0)
     await commits.submit(change(20))
     look()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(seen) < 20:
             await asyncio.sleep(0.001)
     assert all(stored == applied for stored, applied in seen)
@@ -156,7 +167,7 @@ async def test_looks_and_commits_take_turns(spool, commits):
 
     await commit(1)
     assert order.index("commit 1") < order.index("look 1"), "nobody waits for every look"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(order) < 6:
             await asyncio.sleep(0.001)
 
@@ -169,7 +180,7 @@ async def test_look_that_fails_is_told_and_stops_nothing(spool, commits):
 
     commits.look(fail, told.append, lambda error: told.append(str(error)))
     await commits.submit(change(1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not told:
             await asyncio.sleep(0.001)
     assert told == ["cannot be read"]

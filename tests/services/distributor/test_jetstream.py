@@ -3,7 +3,6 @@
 import asyncio
 import builtins
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
 import msgspec
@@ -14,15 +13,14 @@ from nats_server import NatsServer
 from penstock.services.distributor.admission import NotStored
 from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.figures import figures_of
-from penstock.services.distributor.jetstream.opening import shared_distributor
 from penstock.services.distributor.letters import Letters
 from penstock.services.distributor.spool import SpoolError
 from services.distributor.fakes import REFERENCE, FakeAnalyzers, body_of, config_of
+from services.distributor.jetstream_nodes import balanced, fleet_of, node, nodes, quiet, until
 
 pytestmark = pytest.mark.engine
 
 PREFIXES = count(1)
-PATIENCE = 10
 
 
 @pytest.fixture(scope="module")
@@ -35,51 +33,6 @@ def server(tmp_path_factory):
 def spool(server):
     """The address of a spool that no other test uses."""
     return f"{server.url}/test{next(PREFIXES)}"
-
-
-@asynccontextmanager
-async def node(folder, spool, name="n1", analyzers=None, config=None, **settings):
-    """A started distributor on a shared spool."""
-    defaults = {
-        "spool": spool,
-        "node": name,
-        "data_dir": str(folder / name),
-        "spool_hold": 1,
-        "max_pending_bytes": 2**26,
-    }
-    settings = defaults | settings
-    config = config or config_of(settings.pop("weights", REFERENCE), **settings)
-    async with shared_distributor(config, analyzers or FakeAnalyzers()) as distributor:
-        yield distributor
-
-
-@asynccontextmanager
-async def nodes(folder, spool, names=("n1", "n2"), **settings):
-    """Some of them, with the analyzers of all."""
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(node(folder, spool, name, **settings)) for name in names]
-
-
-async def until(condition):
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-async def quiet(*distributors):
-    """Nothing waits any more, by what the server says to each of them."""
-    for distributor in distributors:
-        await until(lambda one=distributor: one.pending == 0)
-
-
-def fleet_of(distributor):
-    return figures_of(distributor)["fleet"]
-
-
-async def balanced(distributor):
-    """The fleet's figures once they add up."""
-    await until(lambda: fleet_of(distributor)["conservation_error"] == 0)
-    return fleet_of(distributor)
 
 
 # Accepting and delivering
@@ -303,9 +256,8 @@ async def test_letters_are_purged_once_for_all(tmp_path, spool, analyzers):
         await seen_by(20, first, second)
         await asyncio.gather(first.purge_dead_letters(Letters()), second.purge_dead_letters(Letters()))
         await seen_by(0, first, second)
+        assert first.counters["purged"] + second.counters["purged"] == 20
         await until(lambda: fleet_of(first)["purged"] == 20)
-        await asyncio.sleep(0.2)
-        assert fleet_of(first)["purged"] == 20
 
 
 async def test_a_node_sees_letters_that_came_and_went_while_nats_was_away(tmp_path, analyzers):
@@ -315,7 +267,7 @@ async def test_a_node_sees_letters_that_came_and_went_while_nats_was_away(tmp_pa
             await both[0].accept(body_of(10, prefix="p"))
             await seen_by(10, *both)
             server.stop()
-            await asyncio.sleep(0.1)
+            await until(lambda: not any(one._spool.connection.is_ready for one in both))
             server.start()
             await until(lambda: all(one._spool.connection.is_ready for one in both))
             first = (await both[1].dead_letters(100))[-1][0]

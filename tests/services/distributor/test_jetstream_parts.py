@@ -19,11 +19,14 @@ from penstock.services.distributor.jetstream.envelope import (
     packet_of,
     retry_of,
 )
-from penstock.services.distributor.jetstream.node import Record, fleet_figures, name_of
+from penstock.services.distributor.jetstream.fleet import SharedFleet
+from penstock.services.distributor.jetstream.letters import seqs_in
+from penstock.services.distributor.jetstream.node import Record, fleet_figures, name_of, read
 from penstock.services.distributor.jetstream.orphans import Orphans, Place
-from penstock.services.distributor.jetstream.pull import delivered
+from penstock.services.distributor.jetstream.pull import delivered, origin_of
 from penstock.services.distributor.jetstream.spool import consumer_in, id_of
 from penstock.services.distributor.jetstream.streams import Streams
+from services.distributor.fakes import config_of
 
 NAMES = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=50)
@@ -129,6 +132,31 @@ def test_any_other_bytes_are_no_packet(data):
         packet_in(data, 1)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'["p",1,false,"default",0,0,null,"",' + b"[" * 100_000,
+        b'["p",99999999999999999999,false,"default"]\n{}',
+        b'["p",1,false,"default",0,99999999999999999999]\n{}',
+        b'["p",1,false,"default",-1]\n{}',
+    ],
+)
+def test_what_nobody_can_count_with_or_is_nested_too_deeply_is_no_packet(line):
+    with pytest.raises(NoEnvelope, match="no packet of a distributor"):
+        opened(line)
+
+
+@pytest.mark.parametrize("data", [b"", b"[" * 100_000, b"[99999999999999999999]", b"[-1]", b"{}"])
+def test_what_is_no_list_of_letters_that_have_gone_says_of_none_that_it_has(data):
+    assert seqs_in(data) == []
+    assert seqs_in(b"[1,2]") == [1, 2]
+
+
+@pytest.mark.parametrize("data", [b"", b'{"name":"n2","notes":{"x":' + b"[" * 100_000, b'{"name":7}'])
+def test_a_record_that_nobody_can_read_is_of_no_node(data):
+    assert read(data) is None
+
+
 @given(TEXTS, TEXTS)
 def test_ids_that_differ_differ_in_headers_too(one, other):
     assert (id_of(one) == id_of(other)) == (one == other)
@@ -142,6 +170,50 @@ def test_a_reply_subject_tells_the_place_in_the_stream(place):
     reply = f"$JS.ACK.{place}.default+a1.2.345.400.1700000000000000000.7{end}"
     assert delivered(reply) == ("logs_packets", 345, 2, 1_700_000_000_000)
     assert consumer_in(reply) == f"$JS.ACK.{place}.default+a1"
+
+
+@pytest.mark.parametrize("front", ["$JS.ACK", "$JS.ACK.domain.account"])
+def test_an_origin_is_the_same_however_often_a_message_is_handed_out_and_of_no_other_message(front):
+    end = ".random" if front.endswith("account") else ""
+    once, again, other, renumbered = (
+        origin_of(f"{front}.logs_packets.default+a1.{times}.{seq}.{count}.{at_ns}.{pending}{end}")
+        for times, seq, count, at_ns, pending in (
+            (1, 345, 400, 17, 7), (2, 345, 401, 17, 3), (1, 346, 402, 17, 2), (1, 345, 1, 18, 0),
+        )
+    )  # fmt: skip
+    assert once == again
+    assert len({once, other, renumbered}) == 3
+
+
+# Packets that nobody is there for
+
+
+class SpoolOfWords:
+    """Notes what is handed back."""
+
+    def __init__(self):
+        self.given_back = []
+
+    def give_back(self, seq):
+        self.given_back.append(seq)
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_packet_that_nobody_is_there_for_is_handed_back_with_its_body(failures):
+    spool = SpoolOfWords()
+    fleet = SharedFleet(spool, config_of({"a1": 1, "a2": 1}), ManualClock(10**9), figures=dict)
+    for analyzer in fleet.members.values():
+        analyzer.circuit.override("down")
+        fleet.fell(analyzer)
+    packet = Stored(-7, "p", 1, 2, b"{}", analyzer="a1", failures=failures)
+    if failures:
+        fleet.retry_arrived(packet)
+    else:
+        fleet.arrived(fleet.source("default", "a1"), packet)
+    assert spool.given_back == [-7]
+    assert packet.body == b"{}"
+    assert not fleet.held
+    assert not fleet.waiting
 
 
 # Sums
@@ -207,6 +279,19 @@ async def test_consumers_that_are_ahead_of_a_stream_which_lost_its_end_begin_ane
     assert [subject for subject in connection.asked if "DELETE" in subject] == [
         "CONSUMER.DELETE.p_packets.c2"
     ]
+
+
+async def test_a_stream_that_grows_while_a_node_looks_has_lost_nothing():
+    class Growing(ScriptedConnection):
+        async def request(self, subject, question=None):
+            if subject.startswith("CONSUMER.LIST"):  # meanwhile a packet is stored and given out
+                self.last_seq += 1
+                self.consumers["c1"]["delivered"]["stream_seq"] = self.last_seq
+            return await super().request(subject, question)
+
+    connection = Growing(100, {"c1": consumer("c1", 100, 90), "c2": consumer("c2", 99, 90)})
+    await Streams(connection, Names("p"), Config()).make()
+    assert not [subject for subject in connection.asked if "DELETE" in subject]
 
 
 @pytest.mark.parametrize(("is_first", "renewed"), [(True, ["c"]), (False, [])])

@@ -9,7 +9,8 @@ import pytest
 
 from penstock.clock import ManualClock
 from penstock.errors import InvalidValue
-from penstock.services.distributor import letters, spool, state
+from penstock.services.distributor import letters, spool
+from penstock.services.distributor.books import Books
 from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.change import Change
 from penstock.services.distributor.circuit import LONGEST_OVERRIDE
@@ -411,7 +412,7 @@ async def test_analyzers_come_go_and_are_weighed_anew_while_it_runs(tmp_path, an
 
 async def remember(distributor, analyzers):
     change = Change(notes={"analyzers": analyzers})
-    await distributor._commits.read(lambda: distributor._spool.commit(change))
+    await distributor._books.commits.read(lambda: distributor._spool.commit(change))
 
 
 async def test_remembered_analyzers_that_cannot_be_read_are_forgotten(tmp_path, analyzers, caplog):
@@ -443,7 +444,7 @@ async def test_remembered_analyzers_of_a_group_that_is_no_more_are_forgotten(
 async def test_what_a_person_said_last_is_what_is_remembered_when_the_spool_failed_before(
     tmp_path, analyzers, times, monkeypatch
 ):
-    monkeypatch.setattr(state, "SPOOL_PAUSE", 0.1)
+    monkeypatch.setattr(Books, "pause", 0.1)
     async with running(tmp_path, analyzers, times) as distributor:
         commit, commits = distributor._spool.commit, []
 
@@ -461,7 +462,7 @@ async def test_what_a_person_said_last_is_what_is_remembered_when_the_spool_fail
         await until(lambda: "a2" in (distributor._spool.note("overrides") or ()))
         stored = len(commits)
         await until(lambda: len(commits) > stored)  # the second attempt with what was said first
-        await distributor._record(Change())
+        await distributor._books.record(Change())
         assert list(distributor._spool.note("overrides")) == ["a2"]
 
 

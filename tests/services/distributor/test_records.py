@@ -215,3 +215,37 @@ def test_every_record_is_in_exactly_one_packet_or_refused(shapes, routed):
             )
             assert packet.group == expected
             assert packet.key == (message["source"] if expected == "web" else None)
+
+
+# In steps
+
+
+class WatchedRouter(Router):
+    """Counts how many messages it was asked about since it was last asked."""
+
+    asked = 0
+
+    def group_of(self, messages):
+        self.asked += len(messages)
+        return super().group_of(messages)
+
+
+def test_steps_are_short_and_make_what_is_made_in_one_go(monkeypatch):
+    monkeypatch.setattr("penstock.services.distributor.records.SLICE", 7)
+    router = WatchedRouter(GROUPS)
+    shared = RecordBundler(LIMITS, router)
+    lines = records_of(*map(str, range(50)), level="ERROR") + records_of("x" * 61, *map(str, range(30)))
+    steps, bundling = [], shared.bundling(lines, "chunk")
+    while True:
+        router.asked = 0
+        try:
+            next(bundling)
+        except StopIteration as end:
+            packets, refused = end.value
+            break
+        steps.append(router.asked)
+    assert max(steps) == 7
+    assert len(steps) >= 3 * len(lines) // 7 - 3, "each record is looked at, routed and bundled"
+    whole = shared.bundle(lines, "chunk")
+    assert refused == whole.refused
+    assert [one.body for one in packets] == [one.body for one in whole.packets]

@@ -521,7 +521,7 @@ class SlowSpool(Spool):
         self.gate = threading.Event()
 
     def commit(self, change):
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         super().commit(change)
 
 

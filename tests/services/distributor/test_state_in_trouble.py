@@ -9,8 +9,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from penstock.services.distributor import state
 from penstock.services.distributor.admission import NotStored
+from penstock.services.distributor.books import Books
 from penstock.services.distributor.figures import figures_of
 from penstock.services.distributor.spool import Spool, SpoolError
 from penstock.services.distributor.state import Distributor, Parts
@@ -35,7 +35,7 @@ class TroubledSpool(Spool):
 
     def commit(self, change):
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if self.failing:
             raise SpoolError("the spool cannot be written: disk full")
         if change.assigned:
@@ -82,18 +82,18 @@ async def test_drain_does_not_wait_for_an_analyzer_that_falls_meanwhile(tmp_path
         draining = asyncio.create_task(distributor.drain())
         await asyncio.sleep(0)
         analyzers.gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await draining
         assert not distributor.fleet["a1"].is_up
 
 
 async def test_closing_ends_when_what_stores_has_ended_by_an_error(tmp_path, analyzers, times):
     distributor = await started(Spool(tmp_path, "os"), analyzers, times, accept_timeout=0.1)
-    distributor._commits._apply = None  # a fault of ours, such as no test has found yet
+    distributor._books.commits._apply = None  # a fault of ours, such as no test has found yet
     with pytest.raises(NotStored):
         await distributor.accept(body_of(1))
     assert isinstance(await distributor.failed, TypeError), "and the service is told"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await distributor.aclose()
 
 
@@ -101,7 +101,7 @@ async def test_closing_with_a_full_disk_ends_and_says_so(tmp_path, analyzers, ti
     spool = TroubledSpool(tmp_path, "os")
     distributor = await started(spool, analyzers, times)
     spool.failing = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await distributor.aclose()
     del distributor
     gc.collect()
@@ -114,7 +114,7 @@ async def test_what_is_read_while_it_closes_leaves_no_loose_end(tmp_path, analyz
 
     class SlowlyRead(Spool):
         def read_backlog(self, *arguments):
-            assert gate.wait(10)
+            assert gate.wait(60)
             return super().read_backlog(*arguments)
 
     async with running(tmp_path, analyzers, times) as distributor:
@@ -403,7 +403,7 @@ async def test_two_packets_of_one_id_in_a_delivery_are_both_kept(tmp_path, analy
 async def test_dead_letters_are_listed_and_purged_only_once_that_is_stored(
     tmp_path, analyzers, times, monkeypatch
 ):
-    monkeypatch.setattr(state, "SPOOL_PAUSE", 0.001)
+    monkeypatch.setattr(Books, "pause", 0.001)
     spool = TroubledSpool(tmp_path, "os")
     distributor = await started(spool, analyzers, times, max_attempts=1, max_dead_letters=1)
     try:
@@ -440,7 +440,7 @@ async def test_dead_letters_are_listed_and_purged_only_once_that_is_stored(
 async def test_whatever_happens_every_packet_is_delivered_once_or_dead(tmp_path, times, monkeypatch, seed):
     """Failing packets, analyzers and disks, people at the controls, restarts: the ledger stays right."""
     analyzers = Bookkeepers()
-    monkeypatch.setattr(state, "SPOOL_PAUSE", 0.001)
+    monkeypatch.setattr(Books, "pause", 0.001)
     dice = random.Random(seed)
     acknowledged, unsure = set(), set()
     settings = {"batch_packets": 7, "max_memory_bytes": 3000, "drain_timeout": 60, "errors_to_fall": 3}

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from penstock.services.distributor import backlog, fleet, state
+from penstock.services.distributor import backlog, fleet
 from penstock.services.distributor.admission import NotStored
+from penstock.services.distributor.books import Books
 from penstock.services.distributor.carrier import DeliveryFailed
 from penstock.services.distributor.config import AnalyzerConfig, Config, GroupConfig, Match
 from penstock.services.distributor.figures import figures_of
@@ -39,7 +40,7 @@ SMALL = {
     (backlog, "MOST_HELD"): 5,
     (backlog, "CHUNK_PACKETS"): 4,
     (fleet, "CHUNK_PACKETS"): 4,
-    (state, "SPOOL_PAUSE"): 0.001,
+    (Books, "pause"): 0.001,
 }
 
 
@@ -329,7 +330,7 @@ class Distribution(RuleBasedStateMachine):
                 task.cancel()
         for tasks in (one._committing, one._tasks, one._deliveries._dispatchers, one._deliveries._under_way):
             await tasks.cancel()
-        one._commits.close()
+        one._books.commits.close()
         self.spool.close()
 
     # What must hold
@@ -377,7 +378,7 @@ class Distribution(RuleBasedStateMachine):
             await self.gate_opened()
             for id_ in self.distributor.fleet.members:
                 self.distributor.control(id_, None)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while self.distributor.pending:
                     self.times.advance(60)
                     self.distributor.tick()

@@ -6,12 +6,10 @@ the moment it is admitted until it has been delivered or given up.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
-
-import msgspec
 
 from penstock.cache import LRUCache
 from penstock.clock import Clock
@@ -20,9 +18,10 @@ from penstock.ratelimit import TokenBucket
 from penstock.services.distributor.change import Stored
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.packet_scan import PacketReader
-from penstock.services.distributor.packets import Packet, Refusal
-from penstock.services.distributor.records import RecordBundler, RecordRouter, RecordsReceipt
+from penstock.services.distributor.packets import Refusal
+from penstock.services.distributor.records import Bundle, RecordRouter, RecordsReceipt
 from penstock.services.distributor.room import Room
+from penstock.services.distributor.router import labels_in
 
 __all__ = ["Admission", "Admitted", "NotStored", "Receipt", "TooFast"]
 
@@ -98,7 +97,6 @@ class Admission:
         self._config = config
         self._router = router
         self._reader = PacketReader(config)
-        self._bundler = RecordBundler(config, router)
 
     def resume(
         self, last_seq: int, packets: int, size: int, ids: Iterable[tuple[str, int]], now_ms: int
@@ -144,16 +142,14 @@ class Admission:
         accepted = [packet.id for packet in packets if packet.id not in full]
         return Admitted(Receipt(accepted, refused), fresh, len(known), self._waits_for(known))
 
-    def admit_records(
-        self, records: Sequence[bytes], ids: str | None = None, limit: TokenBucket | None = None
-    ) -> Admitted[RecordsReceipt]:
+    def admit_records(self, bundle: Bundle, limit: TokenBucket | None = None) -> Admitted[RecordsReceipt]:
         """Decides about records as `Intake.accept_records` has it; `fresh` counts as in from now on.
 
         Raises:
             TooFast: a rate limit says no.
             NotStored: there is no room for all of them.
         """
-        packets, refused = self._bundler.bundle(records, ids)
+        packets, refused = bundle
         self._limit_rate(len(packets), limit)
         known = self._known_among(packets)
         fresh = [packet for packet in packets if packet.id not in known]
@@ -162,7 +158,8 @@ class Admission:
             raise NotStored(self._room.refuse(len(fresh), size), self.retry_after())
         self._room.count(len(fresh), size)
         self._take_in(fresh)
-        receipt = RecordsReceipt(len(records) - len(refused), refused, [packet.id for packet in packets])
+        accepted = sum([packet.messages for packet in packets])
+        receipt = RecordsReceipt(accepted, refused, [packet.id for packet in packets])
         return Admitted(receipt, fresh, len(known), self._waits_for(known))
 
     @property
@@ -233,7 +230,7 @@ class Admission:
         if self._router.trivial:
             return
         for packet in packets:
-            messages = decode(packet.body or b"").messages
+            messages = labels_in(packet.body or b"")
             packet.group = self._router.group_of(messages)
             packet.key = self._router.key_of(packet.group, messages)
 
@@ -302,6 +299,3 @@ def bucket_of(config: Config, clock: Clock) -> TokenBucket | None:
     if not config.rate_limit:
         return None
     return TokenBucket(config.rate_limit, max(config.rate_limit, config.max_packets), clock=clock)
-
-
-decode = msgspec.json.Decoder(Packet).decode

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from penstock.services.distributor.state import Distributor, in_the_books
+from penstock.services.distributor.books import in_the_books
+from penstock.services.distributor.state import Distributor
 
 __all__ = ["figures_of"]
 
@@ -40,7 +41,7 @@ def figures_of(distributor: Distributor) -> dict[str, Any]:
         "refused_records": count["refused_records"],
         "duplicates": count["duplicates"],
         "conservation_error": fleet.missing(in_the_books(count)),
-        "accept_ms": distributor.accepting.percentiles(),
+        "accept_ms": distributor.accepting.took.percentiles(),
         "analyzers": analyzer_figures(distributor, count),
         **fleet.more_figures(),
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -10,23 +11,22 @@ from penstock.clock import Clock
 from penstock.services.distributor.backlog import BacklogLike, Source
 from penstock.services.distributor.change import Change, DeadLetter, Stored
 from penstock.services.distributor.fleet import Fleet
-from penstock.services.distributor.group_commit import GroupCommit
+from penstock.services.distributor.group_commit import Commits, GroupCommit
 from penstock.services.distributor.spool import DAMAGED, Spool, SpoolError
 
-__all__ = ["Filling", "damaged_ones"]
+__all__ = ["Filling", "SpoolReading", "damaged_ones"]
 
 log = logging.getLogger(__name__)
 
 MILLISECOND = 1_000_000
 
 
-class Filling:
-    """Has the spool read what the fleet has room for.
+class Filling(ABC):
+    """Has as much of what waits brought into memory as the fleet has room for.
 
     Args:
-        fleet: says what is to be read, and takes what was.
-        spool: where packets are.
-        commits: reads between commits, and stores who got what.
+        fleet: says what there is room for, and takes it.
+        commits: stores who got what.
         wall: unix nanoseconds.
         record: stores what has happened, however long that takes.
         spawn: starts a task.
@@ -36,8 +36,7 @@ class Filling:
     def __init__(
         self,
         fleet: Fleet,
-        spool: Spool,
-        commits: GroupCommit,
+        commits: Commits,
         *,
         wall: Clock,
         record: Callable[[Change], Coroutine[Any, Any, None]],
@@ -45,7 +44,6 @@ class Filling:
         pause: Callable[[], float],
     ) -> None:
         self._fleet = fleet
-        self._spool = spool
         self._commits = commits
         self._wall = wall
         self._record = record
@@ -54,15 +52,45 @@ class Filling:
         self._is_over = False
 
     def stop(self) -> None:
-        """Reads nothing more; the next start does it."""
+        """Brings nothing more; the next start does it."""
         self._is_over = True
+
+    @abstractmethod
+    def refill(self) -> None:
+        """Has brought what there is room for now."""
+
+    async def _assign(self, source: Source, packets: list[Stored]) -> None:
+        """Deals packets that nobody was there to take; if that cannot be stored, they stay where they are."""
+        try:
+            await self._commits.submit(Change(assigned=packets))
+        except SpoolError as error:
+            log.error("%s; trying again in %g s", error, self._pause())
+            await asyncio.sleep(self._pause())
+        source.give_up_reading()
+        self.refill()
+
+
+class SpoolReading(Filling):
+    """Has the spool read, between two commits.
+
+    Args:
+        fleet: says what is to be read, and takes what was.
+        spool: where packets are.
+        commits: reads between commits, and stores who got what.
+        more: the other arguments of `Filling`.
+    """
+
+    def __init__(self, fleet: Fleet, spool: Spool, commits: GroupCommit, **more: Any) -> None:
+        super().__init__(fleet, commits, **more)
+        self._looks = commits
+        self._spool = spool
 
     def refill(self) -> None:
         """Has read what there is room for now."""
         if self._is_over:
             return
         for source, after, packets, size_bytes in self._fleet.readings():
-            self._commits.look(
+            self._looks.look(
                 partial(self._spool.read_backlog, source.group, source.owner, after, packets, size_bytes),
                 partial(self._came, source),
                 partial(self._did_not_come, source),
@@ -87,16 +115,6 @@ class Filling:
 
     async def _read_later(self, source: Source) -> None:
         await asyncio.sleep(self._pause())
-        source.give_up_reading()
-        self.refill()
-
-    async def _assign(self, source: Source, packets: list[Stored]) -> None:
-        """Deals packets that nobody was there to take; if that cannot be stored, they stay where they are."""
-        try:
-            await self._commits.submit(Change(assigned=packets))
-        except SpoolError as error:
-            log.error("%s; trying again in %g s", error, self._pause())
-            await asyncio.sleep(self._pause())
         source.give_up_reading()
         self.refill()
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from penstock.services.distributor.change import Change
-from penstock.services.distributor.spool import Spool, SpoolError
+from penstock.services.distributor.spool import SpoolError
 
-__all__ = ["GroupCommit", "NotInTime"]
+__all__ = ["Commits", "GroupCommit", "NotInTime"]
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +63,13 @@ class Look(NamedTuple):
     failed: Callable[[SpoolError], None]
 
 
-class GroupCommit:
-    """Stores changes through one thread; all that come in during a commit make up the next one.
+class Commits(ABC):
+    """Takes changes, and has all of them stored together that came in during the commit before.
 
     Whatever happens to the caller in the meantime, a change that was stored is also applied: `apply`
     runs in the event loop between the commit and the callers' waking up.
 
     Args:
-        spool: where changes go.
         prepare: completes a merged change just before it is stored; returns what takes that back should
             the commit fail.
         apply: told of every change that was stored, in order.
@@ -77,48 +77,19 @@ class GroupCommit:
     """
 
     def __init__(
-        self,
-        spool: Spool,
-        *,
-        prepare: Callable[[Change], Undo],
-        apply: Callable[[Change], None],
-        timeout: float,
+        self, *, prepare: Callable[[Change], Undo], apply: Callable[[Change], None], timeout: float
     ) -> None:
-        self._spool = spool
         self._prepare = prepare
         self._apply = apply
         self.timeout = timeout
         self._next = Group()
-        self._looks: deque[Look] = deque()
         self._wanted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._is_failing = False
 
+    @abstractmethod
     async def run(self) -> None:
         """Commits until it is cancelled."""
-        while True:
-            await self._wanted.wait()
-            if self._next.futures:
-                group, self._next = self._next, Group()
-                await self._commit(group)
-            if self._looks:  # one at a time: somebody waits for the next commit
-                await self._look(self._looks.popleft())
-            if not (self._next.futures or self._looks):
-                self._wanted.clear()
-
-    async def _commit(self, group: Group) -> None:
-        change = group.change
-        undo = self._prepare(change)
-        stored = await self.read(partial(result_or_error, partial(self._spool.commit, change)))
-        error = stored if isinstance(stored, SpoolError) else None
-        if error is None:
-            self._apply(change)
-        else:
-            undo(error)
-        group.resolve(error)
-
-    async def _look(self, look: Look) -> None:
-        seen = await self.read(partial(result_or_error, look.reading))
-        (look.failed if isinstance(seen, SpoolError) else look.then)(seen)
 
     def close(self) -> None:
         """Ends the thread; nothing may be waiting."""
@@ -142,6 +113,80 @@ class GroupCommit:
         self._wanted.set()
         return future
 
+    async def read(self, reading: Callable[[], T]) -> T:
+        """What `reading` returns, called between two commits in the spool's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, reading)
+
+    def _tell_when_it_turns(self, error: SpoolError | None) -> None:
+        """Has people know why clients are refused: once, not with every commit that fails."""
+        if error is not None and not self._is_failing:
+            log.error("packets cannot be stored and are refused: %s", error)
+        elif error is None and self._is_failing:
+            log.warning("packets are stored and accepted again")
+        self._is_failing = error is not None
+
+
+class Committing(Protocol):
+    """What stores a change; a `Spool` does."""
+
+    def commit(self, change: Change) -> None:
+        """Stores a change whole.
+
+        Raises:
+            SpoolError: nothing of it is stored.
+        """
+
+
+class GroupCommit(Commits):
+    """Stores changes in the spool's own thread, which is asked nothing else meanwhile.
+
+    Args:
+        spool: where changes go.
+        prepare: as for `Commits`, like the others.
+        apply: the same.
+        timeout: the same.
+    """
+
+    def __init__(
+        self,
+        spool: Committing,
+        *,
+        prepare: Callable[[Change], Undo],
+        apply: Callable[[Change], None],
+        timeout: float,
+    ) -> None:
+        super().__init__(prepare=prepare, apply=apply, timeout=timeout)
+        self._spool = spool
+        self._looks: deque[Look] = deque()
+
+    async def run(self) -> None:
+        """Commits until it is cancelled."""
+        while True:
+            await self._wanted.wait()
+            if self._next.futures:
+                group, self._next = self._next, Group()
+                await self._commit(group)
+            if self._looks:  # one at a time: somebody waits for the next commit
+                await self._look(self._looks.popleft())
+            if not (self._next.futures or self._looks):
+                self._wanted.clear()
+
+    async def _commit(self, group: Group) -> None:
+        change = group.change
+        undo = self._prepare(change)
+        stored = await self.read(partial(result_or_error, partial(self._spool.commit, change)))
+        error = stored if isinstance(stored, SpoolError) else None
+        self._tell_when_it_turns(error)
+        if error is None:
+            self._apply(change)
+        else:
+            undo(error)
+        group.resolve(error)
+
+    async def _look(self, look: Look) -> None:
+        seen = await self.read(partial(result_or_error, look.reading))
+        (look.failed if isinstance(seen, SpoolError) else look.then)(seen)
+
     def look(
         self, reading: Callable[[], T], then: Callable[[T], None], failed: Callable[[SpoolError], None]
     ) -> None:
@@ -152,10 +197,6 @@ class GroupCommit:
         """
         self._looks.append(Look(reading, then, failed))
         self._wanted.set()
-
-    async def read(self, reading: Callable[[], T]) -> T:
-        """What `reading` returns, called between two commits in the spool's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, reading)
 
 
 def result_or_error(reading: Callable[[], T]) -> T | SpoolError:

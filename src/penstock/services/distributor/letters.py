@@ -13,8 +13,9 @@ from penstock.services.distributor.admission import Admission
 from penstock.services.distributor.change import Change, Replay
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.dead_letters import DeadLetterIndex, Failed, Found, LetterRow
-from penstock.services.distributor.group_commit import GroupCommit
-from penstock.services.distributor.spool import Spool, SpoolError
+from penstock.services.distributor.group_commit import Commits
+from penstock.services.distributor.spool import SpoolError
+from penstock.services.distributor.spool_like import SpoolLike
 
 if TYPE_CHECKING:
     from penstock.services.distributor.letter_search import LetterSearch
@@ -113,8 +114,8 @@ class DeadLetters:
     def __init__(
         self,
         config: Config,
-        spool: Spool,
-        commits: GroupCommit,
+        spool: SpoolLike,
+        commits: Commits,
         admission: Admission,
         *,
         record: Callable[[Change], Awaitable[None]],

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from penstock.errors import InvalidValue
 from penstock.services.distributor.config import DEFAULT_GROUP, GroupConfig, Match
-from penstock.services.distributor.packets import Message
 
-__all__ = ["Router"]
+__all__ = ["Routable", "Router", "labels_in", "labels_of"]
 
 SEVERITIES = ("TRACE", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 SPELLINGS = {
@@ -26,6 +26,46 @@ RANKS |= {spelling: RANKS[name] for spelling, name in SPELLINGS.items()}
 
 MOST_REMEMBERED = 10_000  # pairs of level and source, of at most 288 characters
 LONGEST_KEY = 256  # characters; the key of a packet stays in memory as long as the packet
+
+
+class Routable(Protocol):
+    """What a rule may ask of a message; a `Message` has it, and so have its `Labels`."""
+
+    @property
+    def level(self) -> str:
+        """As it was sent."""
+
+    @property
+    def source(self) -> str:
+        """Empty where there is none."""
+
+    @property
+    def metadata(self) -> msgspec.Raw | UnsetType:
+        """An object."""
+
+
+class Labels(msgspec.Struct, gc=False):
+    """Of a message that was checked before, what a rule may ask: read five times as fast as a `Message`."""
+
+    level: str = "INFO"
+    source: str = ""
+    metadata: msgspec.Raw | UnsetType = UNSET
+
+
+class Labelled(msgspec.Struct, gc=False):
+    """A packet that was checked before, the same way."""
+
+    messages: list[Labels]
+
+
+labels_of = msgspec.json.Decoder(Labels).decode
+"""What a rule may ask of the message that a record is."""
+decode_labelled = msgspec.json.Decoder(Labelled).decode
+
+
+def labels_in(body: bytes) -> list[Labels]:
+    """What a rule may ask of the messages of a stored packet."""
+    return decode_labelled(body).messages
 
 
 class Router:
@@ -60,7 +100,7 @@ class Router:
         self.needs_messages = looks_at_rules or bool(self._keys)
         self.trivial = not self.needs_messages and self._groups[self._always] == DEFAULT_GROUP
 
-    def group_of(self, messages: Sequence[Message]) -> str:
+    def group_of(self, messages: Sequence[Routable]) -> str:
         """The group of the packet that these messages are."""
         first = self._always
         for message in messages:
@@ -76,12 +116,12 @@ class Router:
                 first = place
         return self._groups[first]
 
-    def key_of(self, group: str, messages: Sequence[Message]) -> str | None:
+    def key_of(self, group: str, messages: Sequence[Routable]) -> str | None:
         """What a sticky group holds the packet by; None when it has no such key or the group none."""
         read = self._keys.get(group)
         return read(messages[0]) if read is not None and messages else None
 
-    def _outcome(self, message: Message) -> "Outcome":
+    def _outcome(self, message: Routable) -> "Outcome":
         """What level and source of a message say, remembered."""
         level, source = message.level, message.source
         in_question = []
@@ -98,7 +138,7 @@ class Router:
         outcome = self._remembered[level, source] = place, tuple(in_question)
         return outcome
 
-    def _settled(self, message: Message, place: int, in_question: tuple[int, ...]) -> int:
+    def _settled(self, message: Routable, place: int, in_question: tuple[int, ...]) -> int:
         """The first rule that matches a message, now that its metadata is looked into."""
         if message.metadata is UNSET:
             return place
@@ -200,7 +240,11 @@ def all_of(asked: Sequence[tuple[str, Callable[[str], bool]]]) -> Callable[[Text
     """Whether every member that is asked for is there and matches."""
 
     def matches(texts: Texts) -> bool:
-        return all((text := texts(name)) is not None and fits(text) for name, fits in asked)
+        for name, fits in asked:  # all() over a generator takes twice the time
+            text = texts(name)
+            if text is None or not fits(text):
+                return False
+        return True
 
     return matches
 
@@ -297,7 +341,7 @@ def text_of(raw: msgspec.Raw) -> str | None:
 decode_text = msgspec.json.Decoder(str).decode
 
 
-def key_reader(group: GroupConfig) -> Callable[[Message], str | None]:
+def key_reader(group: GroupConfig) -> Callable[[Routable], str | None]:
     """How the key of a sticky group is read from a message.
 
     Raises:
@@ -315,7 +359,7 @@ def key_reader(group: GroupConfig) -> Callable[[Message], str | None]:
         )
     members = MemberReader([name])
 
-    def read(message: Message) -> str | None:
+    def read(message: Routable) -> str | None:
         if message.metadata is UNSET:
             return None
         text = members.decode(message.metadata)(name)

@@ -1,27 +1,27 @@
 """What the distributor knows and does, without a network: accept, assign, deliver, retry, give up.
 
-Everything that happens to a packet is a `Change`. It is stored first (group_commit.py) and then applied
-to what is held in memory, in one place, `Distributor._apply`: what the service says is what is on disk.
-
-Who gets what is the fleet's to say (fleet.py), what an answer means the policy's (delivery.py); deliveries.py
-sends, and letters.py does what there is to be done with dead letters. Here they meet.
+Requests become receipts in accepting.py. Whatever happens to a packet is in the books (books.py), first on
+disk and then in memory. Who gets what is the fleet's to say (fleet.py), what an answer means the policy's
+(delivery.py); deliveries.py sends, and letters.py does what there is to be done with dead letters. Here they
+meet.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from contextlib import suppress
-from functools import partial
 from time import time_ns
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from penstock.clock import NANOSECONDS, Clock, monotonic_ns
 from penstock.errors import InvalidValue
 from penstock.ratelimit import TokenBucket
-from penstock.services.distributor.admission import Admission, Admitted, NotStored, Receipt, TooFast
+from penstock.services.distributor.accepting import Accepting
+from penstock.services.distributor.admission import Admission, Receipt
+from penstock.services.distributor.books import Books, in_the_books
 from penstock.services.distributor.carrier import AnalyzerClient
 from penstock.services.distributor.change import Change, Stored
 from penstock.services.distributor.circuit import Override
@@ -29,14 +29,12 @@ from penstock.services.distributor.config import AnalyzerConfig, Config
 from penstock.services.distributor.dead_letters import Found, LetterRow
 from penstock.services.distributor.deliveries import Deliveries, Keeper
 from penstock.services.distributor.delivery import LONGEST_RETRY_AFTER, DeliveryPolicy
-from penstock.services.distributor.filling import Filling
+from penstock.services.distributor.filling import Filling, SpoolReading
 from penstock.services.distributor.fleet import Fleet
-from penstock.services.distributor.group_commit import GroupCommit
+from penstock.services.distributor.group_commit import Commits, GroupCommit
 from penstock.services.distributor.health import Health
-from penstock.services.distributor.latency import Latency
 from penstock.services.distributor.letters import DeadLetters, Letters, Replaying
 from penstock.services.distributor.live_tail import LiveTail, Tail, TailFilter
-from penstock.services.distributor.packets import Packet
 from penstock.services.distributor.records import RecordsReceipt
 from penstock.services.distributor.reloading import (
     CannotChange,
@@ -46,20 +44,17 @@ from penstock.services.distributor.reloading import (
     require_changeable,
 )
 from penstock.services.distributor.retries import Retries
-from penstock.services.distributor.router import Router
+from penstock.services.distributor.router import Router, labels_in
 from penstock.services.distributor.shared_limits import SharedLimits
-from penstock.services.distributor.spool import Spool, SpoolError
+from penstock.services.distributor.spool import SpoolError
+from penstock.services.distributor.spool_like import SpoolLike
 from penstock.services.distributor.tasks import Tasks
 
 __all__ = ["Distributor", "Parts"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MILLISECOND = 1_000_000
-SPOOL_PAUSE = 1.0
-"""Seconds after which a change that could not be stored is tried again."""
 MOST_DUE_AT_ONCE = 1000
 """Packets to be tried again that are dealt before others have their turn: some 3 ms."""
 HOUSEKEEPING_INTERVAL = 30.0
@@ -70,8 +65,8 @@ class Parts(NamedTuple):
     """What a distributor is made of, where that depends on the kind of its spool."""
 
     fleet: Callable[..., Fleet] = Fleet
-    commits: Callable[..., GroupCommit] = GroupCommit
-    filling: Callable[..., Filling] = Filling
+    commits: Callable[..., Commits] = GroupCommit
+    filling: Callable[..., Filling] = SpoolReading
     letters: Callable[..., DeadLetters] = DeadLetters
     limits: SharedLimits | None = None
     """What limits several distributors together."""
@@ -93,8 +88,7 @@ class Distributor:
         draining: whether it is shutting down.
         fleet: the analyzers.
         admission: what may come in.
-        accepting: how long requests took, from the body in hand to stored.
-        counters: every count as of the last commit.
+        accepting: takes requests.
     """
 
     failed: asyncio.Future[BaseException]
@@ -103,7 +97,7 @@ class Distributor:
     def __init__(
         self,
         config: Config,
-        spool: Spool,
+        spool: SpoolLike,
         client: AnalyzerClient,
         *,
         clock: Clock = monotonic_ns,
@@ -113,34 +107,47 @@ class Distributor:
         self._overlay = Overlay.remembered(spool.note("analyzers"), config)
         self.config = config if self._overlay is None else self._overlay.over(config)
         self.draining = False
-        self.accepting = Latency(clock)
-        self.counters: Counter[str] = Counter()
         self._spool = spool
         self._client = client
         self._clock = clock
         self._wall = wall
         self._started = clock()
-        self._limits = parts.limits
-        self._unsaved: Counter[str] = Counter()  # counted since, stored with the next change
-        self._saving: Counter[str] = Counter()  # those of the change that is being stored
-        self._router = Router(self.config.groups)
+        self._router = router = Router(self.config.groups)
         self.fleet = parts.fleet(self.config, clock, self._key_of)
-        self.admission = Admission(self.config, clock, self._router)
+        self.admission = Admission(self.config, clock, router)
         self._retries = Retries(clock, wall)
         self._sooner = asyncio.Event()  # something is due before what is waited for
         self._committing = Tasks(self._fail)
         self._tasks = Tasks(self._fail)
-        self._commits = parts.commits(
-            spool, prepare=self._prepare, apply=self._apply, timeout=self.config.accept_timeout
+        self._tail = LiveTail()
+        self._books = books = Books(
+            spool,
+            parts.commits,
+            self.fleet,
+            self.admission,
+            self._tail,
+            remembered=self._remembered,
+            applied=self._applied,
+            wall=wall,
+            timeout=self.config.accept_timeout,
+        )
+        self.accepting = Accepting(
+            self.config,
+            router,
+            self.admission,
+            books.commits,
+            limits=parts.limits,
+            count=books.count,
+            clock=clock,
         )
         self._filling = parts.filling(
             self.fleet,
             spool,
-            self._commits,
+            books.commits,
             wall=wall,
-            record=self._record,
+            record=books.record,
             spawn=self._tasks.spawn,
-            pause=lambda: SPOOL_PAUSE,
+            pause=lambda: books.pause,
         )
         refill = self._filling.refill
         self._health = Health(
@@ -148,23 +155,22 @@ class Distributor:
             client,
             clock=clock,
             wall=wall,
-            record=self._record,
+            record=books.record,
             spawn=self._tasks.spawn,
             refill=refill,
             sooner=self._sooner.set,
         )
-        keeper = Keeper(self._record, self._bodies, self._health.changed, self.fleet.hand_over, refill)
+        keeper = Keeper(books.record, books.bodies, self._health.changed, self.fleet.hand_over, refill)
         policy = DeliveryPolicy(self.config)
         self._deliveries = Deliveries(client, policy, keeper, clock=clock, wall=wall, failed=self._fail)
         self._letters = parts.letters(
             self.config,
             spool,
-            self._commits,
+            books.commits,
             self.admission,
-            record=self._record,
+            record=books.record,
             spawn=self._tasks.spawn,
         )
-        self._tail = LiveTail()
 
     # Starting and stopping
 
@@ -172,7 +178,7 @@ class Distributor:
         """Takes up what the spool holds and begins to deliver."""
         self.failed = asyncio.get_running_loop().create_future()
         self._load()
-        self._committing.spawn(self._commits.run(), "group commit")
+        self._committing.spawn(self._books.commits.run(), "group commit")
         for analyzer in self.fleet.members.values():
             self._deliveries.start(analyzer)
         self._filling.refill()
@@ -181,13 +187,13 @@ class Distributor:
         self._tasks.spawn(self._clean_up_for_ever(), "housekeeping")
         outdated = self._overlay is None and self._spool.note("analyzers") is not None
         if outdated:  # it would come back one day
-            forget = self._record(Change(notes=self._remembered()))
+            forget = self._books.record(Change(notes=self._remembered()))
             self._tasks.spawn(forget, "forget the analyzers that were changed at run time")
 
     def _load(self) -> None:
         spool, recovery = self._spool, self._spool.recovery
         now_ms = self._wall() // MILLISECOND
-        self.counters = spool.counters()
+        self._books.counters = spool.counters()
         self.fleet.restore(spool.note)
         self._health.restore(spool.note)
         self._letters.load()
@@ -199,13 +205,14 @@ class Distributor:
         for packet in recovery.retrying:
             self.fleet.will_be_retried(packet)
             self._retries.add(packet, self._deliveries.policy.longest_wait)
-        if lost := self.fleet.missing(in_the_books(self.counters)):
+        if lost := self.fleet.missing(in_the_books(self._books.counters)):
             log.error("%d packets that were accepted are not in the spool: it was damaged", lost)
-            self._count("lost", lost)
+            self._books.count("lost", lost)
 
     async def drain(self) -> None:
         """Accepts nothing more and lets the deliveries under way finish; what waits stays in the spool."""
         self.draining = True
+        self.accepting.close()
         self._filling.stop()
         self._tail.close()
         await self._deliveries.drain(self.config.drain_timeout)
@@ -218,7 +225,7 @@ class Distributor:
         await self._tasks.cancel()
         await self._store_the_rest()
         await self._committing.cancel()
-        self._commits.close()
+        self._books.commits.close()
         self._spool.close()
 
     async def _store_the_rest(self) -> None:
@@ -226,7 +233,7 @@ class Distributor:
         committing = self._committing.running
         if not committing:
             return
-        last = self._commits.submit(Change())  # changes are stored in order, and with it what was counted
+        last = self._books.commits.submit(Change())  # changes are stored in order, what was counted with it
         await asyncio.wait({last, *committing}, return_when=asyncio.FIRST_COMPLETED)
         if last.done() and (error := last.exception()):
             log.error("%s; the last figures are not stored", error)
@@ -237,7 +244,7 @@ class Distributor:
 
     # Accepting
 
-    async def accept(self, body: bytes, *, limit: TokenBucket | None = None) -> Receipt:
+    def accept(self, body: bytes, *, limit: TokenBucket | None = None) -> Coroutine[Any, Any, Receipt]:
         """Stores the packets of a request body; those in the receipt's `accepted` are as safe as promised.
 
         Args:
@@ -250,137 +257,30 @@ class Distributor:
             NotStored: draining, or the spool did not store them, in time or at all. They may have been
                 stored all the same: sending them again with the same ids is safe.
         """
-        self._require_open()
-        began = self._clock()
-        admitted = self.admission.admit(body, limit)
-        self._count("refused", len(admitted.receipt.refused))
-        await self._limit(admitted, limit)
-        await self._store(admitted)
-        self.accepting.record_since(began)
-        return admitted.receipt
+        return self.accepting.packets(body, limit)
 
-    async def accept_records(
+    def accept_records(
         self, records: Sequence[bytes], *, ids: str | None = None, limit: TokenBucket | None = None
-    ) -> RecordsReceipt:
+    ) -> Coroutine[Any, Any, RecordsReceipt]:
         """See `Intake.accept_records`."""
-        self._require_open()
-        began = self._clock()
-        admitted = self.admission.admit_records(records, ids, limit)
-        self._count("refused_records", len(admitted.receipt.refused))
-        await self._limit(admitted, limit)
-        await self._store(admitted)
-        self.accepting.record_since(began)
-        return admitted.receipt
-
-    def _require_open(self) -> None:
-        if self.draining:
-            raise NotStored("the distributor is shutting down", self.config.drain_timeout)
-
-    async def _limit(self, admitted: Admitted[Any], limit: TokenBucket | None) -> None:
-        """Asks the limits that hold for several distributors."""
-        packets = len(admitted.fresh) + admitted.duplicates
-        if self._limits is None or not packets:
-            return
-        try:
-            await self._limits.take(packets, self.admission.bucket, limit)
-        except BaseException as error:
-            refusal = error if isinstance(error, TooFast) else NotStored("whoever sent the packets has gone")
-            self.admission.not_stored(admitted.fresh, refusal)
-            raise
-        self.admission.number(admitted.fresh)  # later requests may have been stored meanwhile
-
-    async def _store(self, admitted: Admitted[Any]) -> None:
-        self._count("duplicates", admitted.duplicates)
-        try:
-            if admitted.waits:
-                waits = admitted.waits + ([self._store_new(admitted.fresh)] if admitted.fresh else [])
-                await asyncio.wait_for(asyncio.gather(*waits), self.config.accept_timeout)
-            elif admitted.fresh:
-                await self._store_new(admitted.fresh)
-        except SpoolError as error:
-            raise NotStored(str(error)) from None
-        except TimeoutError:
-            raise NotStored(f"the packets were not stored within {self.config.accept_timeout:g} s") from None
-
-    def _store_new(self, packets: list[Stored]) -> asyncio.Future[None]:
-        counters = Counter(accepted=len(packets), messages_accepted=sum([one.messages for one in packets]))
-        return self._commits.submit(Change(accepted=packets, counters=counters), hurried=True)
+        return self.accepting.records(records, ids, limit)
 
     def _key_of(self, packet: Stored) -> str | None:
         """What a sticky group holds a packet together by that came from the spool."""
-        return self._router.key_of(packet.group, decode(packet.body).messages) if packet.body else None
-
-    # Storing
-
-    def _prepare(self, change: Change) -> Callable[[SpoolError], None]:
-        """Assigns what has no analyzer yet, in the order of storing; returns what undoes it."""
-        if change.notes:  # which may have been made before others that are stored already
-            change.notes.update(self._remembered())
-        new = change.accepted + [replay.packet for replay in change.replayed] + change.assigned
-        self.fleet.find_keys([replay.packet for replay in change.replayed])
-        groups = self.fleet.served_by(new) if new else set()
-        credits_before = self.fleet.credits(groups)
-        if new:
-            self.fleet.assign(new, change.counters)
-            change.notes.update(self.fleet.credits(groups))
-        for packet in [packet for packet in change.assigned if packet.analyzer is None]:
-            self.fleet.leave(packet)  # all have fallen meanwhile
-            change.assigned.remove(packet)
-        self._saving, self._unsaved = self._unsaved, Counter()
-        change.counters.update(self._saving)
-        return partial(self._take_back, change, credits_before)
+        return self._router.key_of(packet.group, labels_in(packet.body)) if packet.body else None
 
     def _remembered(self) -> dict[str, Any]:
         """What people have said and changed, to hold over a restart."""
         overlay = None if self._overlay is None else msgspec.to_builtins(self._overlay)
         return {"analyzers": overlay, **self._health.notes()}
 
-    def _take_back(self, change: Change, credits_before: dict[str, Any], error: SpoolError) -> None:
-        self.fleet.restore(credits_before.get)
-        self._unsaved.update(self._saving)
-        self._saving = Counter()
-        for packet in change.assigned:
-            packet.analyzer = None
-            self.fleet.leave(packet)
-        self.admission.not_stored(change.accepted, error)
-
-    def _apply(self, change: Change) -> None:
-        """Makes what is held in memory agree with what has just been stored."""
-        self.counters.update(change.counters)
-        self._saving = Counter()
-        self._tail.tell(change, self._wall() // MILLISECOND)
-        if change.accepted:
-            self.admission.stored(change.accepted)
-            self.fleet.stored(change.accepted)
-        if change.replayed:
-            self.fleet.stored([replay.packet for replay in change.replayed])
-        if change.assigned:
-            self.fleet.stored(change.assigned)
-        if change.delivered:
-            self._forget(change.delivered)
-        if change.dead:
-            self._forget([letter.packet for letter in change.dead])
+    def _applied(self, change: Change) -> None:
+        """What follows from what is stored, and in the books of all others."""
         if change.dead or change.purged or change.replayed:
             self._letters.apply(change)
         for packet, analyzer, due_ms, _ in change.retried:
             self._retry_later(packet, analyzer, due_ms)
         self._filling.refill()
-
-    def _forget(self, packets: Sequence[Stored]) -> None:
-        self.fleet.ended(packets)
-        self.admission.left(len(packets), sum([packet.size for packet in packets]))
-
-    async def _record(self, change: Change) -> None:
-        """Stores what has happened already; a spool that fails is asked again until it succeeds."""
-        await until_spool_does(partial(self._commits.submit, change))
-
-    def _count(self, name: str, amount: int = 1) -> None:
-        if amount:
-            self._unsaved[name] += amount
-
-    async def _bodies(self, seqs: Sequence[int]) -> dict[int, bytes]:
-        read = partial(self._spool.bodies, seqs)
-        return await until_spool_does(partial(self._commits.read, read))
 
     # Retrying
 
@@ -441,7 +341,7 @@ class Distributor:
         self.admission.forget_old_ids()
         before_ms = self._wall() // MILLISECOND - round(self.config.dedupe_window * 1000)
         try:
-            await self._commits.read(lambda: self._spool.forget_client_ids(before_ms))
+            await self._books.commits.read(lambda: self._spool.forget_client_ids(before_ms))
             await self._letters.load_late()
             await self._letters.purge_excess()
         except SpoolError as error:
@@ -508,9 +408,10 @@ class Distributor:
         self._router = router
         self.config = self._letters.config = config
         self._deliveries.policy = DeliveryPolicy(config)
-        self._commits.timeout = config.accept_timeout
+        self._books.commits.timeout = config.accept_timeout
         gone = self.fleet.take_settings(config)
         self.admission.change(config, router)
+        self.accepting.change(config, router)
         for analyzer in gone:
             self._deliveries.stop(analyzer)
             self.fleet.abandon(analyzer)
@@ -519,7 +420,7 @@ class Distributor:
                 self._deliveries.start(analyzer)
             analyzer.wanted.set()
         self._filling.refill()
-        await self._record(Change(notes=self._remembered()))
+        await self._books.record(Change(notes=self._remembered()))
         for analyzer_config in left:
             await self._client.forget(analyzer_config)
         return found
@@ -622,9 +523,14 @@ class Distributor:
             return "healthy"
         return "degraded" if up else "unhealthy"
 
+    @property
+    def counters(self) -> Counter[str]:
+        """Every count as of the last commit."""
+        return self._books.counters
+
     def counted(self) -> Counter[str]:
         """Every count since the spool was made, the last ones included, which are not stored yet."""
-        return self.counters + self._unsaved + self._saving
+        return self._books.counted()
 
     @property
     def pending(self) -> int:
@@ -635,22 +541,3 @@ class Distributor:
     def retrying(self) -> int:
         """Pending packets that wait to be tried again."""
         return len(self._retries) + self.fleet.waiting
-
-
-decode = msgspec.json.Decoder(Packet).decode
-
-
-def in_the_books(counters: Counter[str]) -> int:
-    """Packets that should be pending, by what was counted."""
-    came = counters["accepted"] + counters["replayed"]
-    return came - counters["delivered"] - counters["dead"] - counters["lost"]
-
-
-async def until_spool_does(ask: Callable[[], Awaitable[T]]) -> T:
-    """What the spool answers, asked again and again until it does not fail."""
-    while True:
-        try:
-            return await ask()
-        except SpoolError as error:
-            log.error("%s; trying again in %g s", error, SPOOL_PAUSE)
-            await asyncio.sleep(SPOOL_PAUSE)

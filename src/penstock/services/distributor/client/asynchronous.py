@@ -50,7 +50,7 @@ class DistributorClient:
 
     Args:
         url: of the distributor, such as `https://logs.example:8080`.
-        api_key: what it wants to be shown.
+        api_key: what it wants to be shown; one that may send is enough.
         source: the source of messages that name none.
         linger: seconds for which messages of `log` are gathered before they are sent.
         max_buffered_bytes: bound of those that are not sent yet; at it, `log` waits.

@@ -4,6 +4,7 @@ import logging
 import os
 import ssl
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -45,7 +46,7 @@ class DistributorHandler(logging.Handler):
 
     Args:
         url: of the distributor, such as `https://logs.example:8080`.
-        api_key: what it wants to be shown.
+        api_key: what it wants to be shown; one that may send is enough.
         spool: folder of the outbox; made when it is not there. Any number of processes may share it.
         source: the source of every message; the name of its logger when empty.
         max_queue_bytes: bound of what was taken and is not in the outbox yet.
@@ -177,7 +178,9 @@ class DistributorHandler(logging.Handler):
         # at the end of a program logging has just called `flush`: no use in waiting as long again
         gave_up = self._gave_up_at is not None and self._clock() - self._gave_up_at < NANOSECONDS
         if lost := self._shipping.close(0.0 if gave_up else self._close_timeout):
-            self._complaints.tell_at_once(f"{lost} records could not be sent in time and are lost")
+            self._queue.release(deque(), lost)  # counted as what there was no room for
+            records = "1 record" if lost == 1 else f"{lost} records"
+            self._complaints.tell_at_once(f"not sent in time, so lost: {records}")
         super().close()
 
     def _forked(self) -> None:

@@ -73,6 +73,8 @@ class Names:
         self.dead = f"{prefix}_dead"
         self.nodes = f"{prefix}_nodes"
         self.nodes_stream = f"KV_{self.nodes}"
+        self.commands = f"{prefix}_commands"
+        self.commands_stream = f"KV_{self.commands}"
         self.packet_subjects = f"{prefix}.packets"
         self.retry_subjects = f"{prefix}.retries"
         self.letters = f"{prefix}.dead.letters"
@@ -94,6 +96,10 @@ class Names:
     def node(self, name: str) -> str:
         """The subject under which a node's figures are kept."""
         return f"$KV.{self.nodes}.{token(name)}"
+
+    def command(self, key: str) -> str:
+        """The subject of a key of the commands."""
+        return f"$KV.{self.commands}.{key}"
 
     @staticmethod
     def consumer_of(group: str, owner: str | None) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from penstock.services.distributor.change import Change, Stored
-from penstock.services.distributor.group_commit import Group, GroupCommit, Undo
+from penstock.services.distributor.group_commit import Commits, Group, Undo
 from penstock.services.distributor.jetstream.connection import Ack
 from penstock.services.distributor.jetstream.spool import SharedSpool
 from penstock.services.distributor.spool import SpoolError
@@ -19,10 +19,8 @@ __all__ = ["SharedCommits"]
 log = logging.getLogger(__name__)
 
 
-class SharedCommits(GroupCommit):
+class SharedCommits(Commits):
     """Stores changes in a shared spool; the arguments are those of `GroupCommit`."""
-
-    _spool: SharedSpool  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -32,11 +30,12 @@ class SharedCommits(GroupCommit):
         apply: Callable[[Change], None],
         timeout: float,
     ) -> None:
-        super().__init__(spool, prepare=prepare, apply=apply, timeout=timeout)  # type: ignore[arg-type]
+        super().__init__(prepare=prepare, apply=apply, timeout=timeout)
+        self._spool = spool
         self._settling = Group()
 
     def submit(self, change: Change, *, hurried: bool = False) -> asyncio.Future[None]:
-        """As `GroupCommit.submit`."""
+        """As `Commits.submit`."""
         if hurried:
             return super().submit(change, hurried=True)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

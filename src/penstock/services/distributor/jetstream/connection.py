@@ -6,8 +6,8 @@ and the connection is sought for ever.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,12 +15,13 @@ import msgspec
 
 from penstock.errors import PenstockError
 from penstock.services.distributor.jetstream.address import Address
+from penstock.services.distributor.jetstream.message import Message, framed, headers_size
 from penstock.services.distributor.spool import SpoolError
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
+    from penstock.services.distributor.jetstream.wire import Wire
 
 __all__ = ["Ack", "Away", "Connection", "Outgoing", "Problem", "Refused"]
 
@@ -38,6 +39,8 @@ LAST_ANSWERS = 2.0
 NO_RESPONDERS = "503"
 SENT_AT_ONCE = 500
 """Messages that are written before others have their turn."""
+SENT_BYTES = 1024 * 1024
+"""Bytes of which the same is true."""
 
 
 class Away(SpoolError):
@@ -63,6 +66,8 @@ class Outgoing(NamedTuple):
     payload: bytes
     id: str = ""
     """The server stores it once, if it has an id."""
+    after: int | None = None
+    """The number of the message that must be the last of its subject, 0: there is none; None: whatever is."""
 
 
 class Problem(msgspec.Struct):
@@ -103,13 +108,18 @@ class Batch:
     __slots__ = ("answers", "done", "missing")
 
     def __init__(self, size: int) -> None:
-        self.answers: list[Msg | None] = [None] * size
+        self.answers: list[Message | None] = [None] * size
         self.missing = size
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def take(self, place: int, answer: "Msg | None") -> None:
+    def take(self, place: int, answer: Message) -> None:
         """One has come."""
-        self.answers[place] = answer
+        if self.answers[place] is None:
+            self.answers[place] = answer
+            self.leave_out()
+
+    def leave_out(self) -> None:
+        """One more is not waited for."""
         self.missing -= 1
         if not self.missing:
             self.end()
@@ -133,10 +143,10 @@ class Connection:
         self._address = address
         self._name = name
         self._set_up = set_up
-        self._client: Client | None = None
+        self._client: Wire | None = None
         self._inbox = ""
-        self._tokens = count(1)
-        self._waiting: dict[str, tuple[Batch, int]] = {}
+        self._numbers = count(1)
+        self._waiting: dict[str, Batch] = {}
         self._ready = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
         self._setting_up: asyncio.Task[None] | None = None
@@ -144,7 +154,7 @@ class Connection:
         self._background: set[asyncio.Task[None]] = set()
         self._trouble = ""
         self.on_ready: list[Callable[[], None]] = []
-        """Called whenever a new connection is ready."""
+        """Called whenever a new connection is ready, or everything was set up again."""
 
     # Coming up and going away
 
@@ -157,11 +167,12 @@ class Connection:
         return self.is_ready
 
     async def _connect(self) -> None:
-        from nats.aio.client import Client
         from nats.errors import Error
 
+        from penstock.services.distributor.jetstream.wire import Wire
+
         while True:
-            self._client = client = Client()
+            self._client = client = Wire()
             try:
                 await client.connect(
                     list(self._address.servers),
@@ -170,16 +181,17 @@ class Connection:
                     disconnected_cb=self._went_away,
                     reconnected_cb=self._came_up,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=RECONNECT_PAUSE,  # type: ignore[arg-type]
-                    connect_timeout=CONNECT_TIMEOUT,  # type: ignore[arg-type]
+                    reconnect_time_wait=RECONNECT_PAUSE,
+                    connect_timeout=CONNECT_TIMEOUT,
                     ping_interval=PING_INTERVAL,
                     pending_size=0,  # while it is away, nothing is kept for later: it says so
-                    skip_subject_validation=True,
                 )
                 self._inbox = client.new_inbox()
-                await client.subscribe(f"{self._inbox}.*", cb=self._answered, pending_bytes_limit=0)
+                await client.take(f"{self._inbox}.*.*", self._answered)
             except (Error, OSError, TimeoutError) as error:
-                self._trouble = str(error) or type(error).__name__
+                await self._complained(error)
+                with suppress(Exception):  # it comes to nothing anyway
+                    await client.close()
                 await asyncio.sleep(RECONNECT_PAUSE)
                 continue
             await self._came_up()
@@ -193,10 +205,12 @@ class Connection:
 
     async def _went_away(self) -> None:
         self._ready.clear()
+        if self._client is not None:
+            self._client.forget_unsent()
         if self._setting_up is not None:
             self._setting_up.cancel()
         waiting, self._waiting = self._waiting, {}
-        for batch, _ in waiting.values():
+        for batch in waiting.values():
             batch.end()
 
     async def _came_up(self) -> None:
@@ -219,6 +233,11 @@ class Connection:
             for told in self.on_ready:
                 told()
             return
+
+    def set_up_again(self) -> None:
+        """Something of what was set up is not there any more; what is, is used meanwhile."""
+        if self.is_ready and (self._setting_up is None or self._setting_up.done()):
+            self._setting_up = asyncio.create_task(self._until_set_up(), name="set up JetStream again")
 
     @property
     def is_ready(self) -> bool:
@@ -249,7 +268,7 @@ class Connection:
                 await client.close()
         await self._went_away()
 
-    def _open(self) -> "Client":
+    def _open(self) -> "Wire":
         """The client, to send something at once.
 
         Raises:
@@ -299,12 +318,18 @@ class Connection:
             raise Refused(problem.description, problem.err_code)
         return answer.data
 
-    async def subscribe(self, subject: str, taken: Callable[["Msg"], Awaitable[None]]) -> "Subscription":
+    async def subscribe(self, subject: str, taken: Callable[[Message], None]) -> "Subscription":
         """Has a callback called for each message; over reconnects too."""
-        subscription = await self._open().subscribe(subject, cb=taken, pending_bytes_limit=0)
+        subscription = await self._open().take(subject, taken)
         self._subscriptions.append(subscription)
         go_on()
         return subscription
+
+    async def unsubscribe(self, subscription: "Subscription") -> None:
+        """Wants nothing more of it."""
+        if self._client is not None and subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+            await self._client.leave(subscription)
 
     async def take_what_comes(self) -> None:
         """Wants nothing more, and returns when all that was on its way has come and been taken."""
@@ -332,13 +357,24 @@ class Connection:
             return []
         if not self.is_ready:
             raise self.away()
-        batch = Batch(len(messages))
-        for place, (subject, payload, id_) in enumerate(messages):
-            if place % SENT_AT_ONCE == SENT_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            await self._send(batch, place, subject, payload, {"Nats-Msg-Id": id_} if id_ else None)
-        go_on()
-        return list(map(ack_in, await self._answers(batch)))
+        with self._batch(len(messages)) as (inbox, batch):
+            frames: list[bytes] = []
+            size, largest = 0, self.max_payload
+            for place, message in enumerate(messages):
+                headers, length = headers_of(message), len(message.payload)
+                if headers_size(headers) + length > largest:
+                    log.error("a message of %d bytes is larger than max_payload of the server", length)
+                    batch.leave_out()
+                    continue
+                frames += framed(message.subject, message.payload, f"{inbox}.{place}", headers)
+                size += length
+                if place % SENT_AT_ONCE == SENT_AT_ONCE - 1 or size >= SENT_BYTES:
+                    await self._write(frames, batch)
+                    frames, size = [], 0
+                    await asyncio.sleep(0)
+            await self._write(frames, batch)
+            go_on()
+            return list(map(ack_in, await answers_of(batch)))
 
     async def confirm(self, acks: Iterable[Sequence[str]], after: Outgoing | None = None) -> bool:
         """Acknowledges messages; returns whether the server has noted all of it.
@@ -348,20 +384,23 @@ class Connection:
         Args:
             acks: the reply subjects, those of each consumer together.
             after: a message that is sent after them.
+
+        Raises:
+            Away: nothing was sent.
         """
         acks = [ones for ones in acks if ones]
-        client = self._open()
-        batch = Batch(len(acks))
-        for place, replies in enumerate(acks):
-            for reply in replies[:-1]:
-                await self._tell(client, reply, b"")
-            await self._send(batch, place, replies[-1], b"", None)
-        if after is not None:
-            await self._tell(client, after.subject, after.payload)
-        go_on()
-        if not acks:
-            return True
-        return all(answer is not None for answer in await self._answers(batch))
+        self._open()
+        with self._batch(len(acks)) as (inbox, batch):
+            frames: list[bytes] = []
+            for place, replies in enumerate(acks):
+                for reply in replies[:-1]:
+                    frames += framed(reply, b"")
+                frames += framed(replies[-1], b"", f"{inbox}.{place}")
+            if after is not None and len(after.payload) <= self.max_payload:
+                frames += framed(after.subject, after.payload)
+            await self._write(frames, batch)
+            go_on()
+            return all(answer is not None for answer in await answers_of(batch))
 
     async def tell(self, replies: Iterable[str], word: bytes) -> None:
         """Says something about messages that needs no answer.
@@ -369,9 +408,10 @@ class Connection:
         Raises:
             Away: there is no connection.
         """
-        client = self._open()
+        frames: list[bytes] = []
         for reply in replies:
-            await self._tell(client, reply, word)
+            frames += framed(reply, word)
+        await self._send(frames)
         go_on()
 
     async def send(self, subject: str, payload: bytes, reply: str = "") -> None:
@@ -380,50 +420,58 @@ class Connection:
         Raises:
             Away: there is no connection.
         """
-        await self._tell(self._open(), subject, payload, reply)
+        await self._send(framed(subject, payload, reply))
         go_on()
 
-    async def _tell(self, client: "Client", subject: str, payload: bytes, reply: str = "") -> None:
+    async def _send(self, frames: Iterable[bytes]) -> None:
         from nats.errors import Error
 
         try:
-            await client.publish(subject, payload, reply)
+            await self._open().write(frames)
         except Error:
             raise self.away() from None
 
-    async def _send(
-        self, batch: Batch, place: int, subject: str, payload: bytes, headers: dict[str, str] | None
-    ) -> None:
-        from nats.errors import Error, MaxPayloadError
+    async def _write(self, frames: Sequence[bytes], batch: Batch) -> None:
+        """Sends a part of a batch; where that cannot be, nothing more of it is waited for."""
+        if frames and not batch.done.done():  # else the connection has gone, and is perhaps another one
+            try:
+                await self._send(frames)
+            except Away:
+                batch.end()
 
-        token = str(next(self._tokens))
-        reply = f"{self._inbox}.{token}"
-        self._waiting[reply] = (batch, place)
+    @contextmanager
+    def _batch(self, size: int) -> Iterator[tuple[str, Batch]]:
+        """Answers that are waited for, and the subject that they come to, with their places behind it."""
+        number, batch = str(next(self._numbers)), Batch(size)
+        self._waiting[number] = batch
+        if not size:
+            batch.end()
         try:
-            await self._open().publish(subject, payload, reply, headers)
-        except MaxPayloadError:
-            log.error("a message of %d bytes is larger than max_payload of the server", len(payload))
-            self._forget(reply)
-        except (Error, Away):
-            self._forget(reply)
+            yield f"{self._inbox}.{number}", batch
+        finally:
+            self._waiting.pop(number, None)
 
-    def _forget(self, reply: str) -> None:
-        batch, place = self._waiting.pop(reply)
-        batch.take(place, None)
+    def _answered(self, message: Message) -> None:
+        _, number, place = message.subject.rsplit(".", 2)
+        batch = self._waiting.get(number)
+        if batch is not None:
+            batch.take(int(place), message)
 
-    async def _answers(self, batch: Batch) -> list["Msg | None"]:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                await batch.done
-        if batch.missing:
-            for reply in [reply for reply, (other, _) in self._waiting.items() if other is batch]:
-                del self._waiting[reply]
-        return batch.answers
 
-    async def _answered(self, message: "Msg") -> None:
-        waiting = self._waiting.pop(message.subject, None)
-        if waiting is not None:
-            waiting[0].take(waiting[1], message)
+async def answers_of(batch: Batch) -> list[Message | None]:
+    """What has come until all is there, the connection has gone, or it has taken too long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            await batch.done
+    return batch.answers
+
+
+def headers_of(message: Outgoing) -> str:
+    """What JetStream is told beside a message."""
+    headers = f"Nats-Msg-Id: {message.id}\r\n" if message.id else ""
+    if message.after is not None:
+        headers += f"Nats-Expected-Last-Subject-Sequence: {message.after}\r\n"
+    return headers
 
 
 def go_on() -> None:
@@ -433,11 +481,11 @@ def go_on() -> None:
         raise asyncio.CancelledError
 
 
-def ack_in(answer: "Msg | None") -> Ack | None:
+def ack_in(answer: Message | None) -> Ack | None:
     """What an answer to a published message says; None where there is none that can be read."""
     if answer is None:
         return None
-    if not answer.data and answer.headers and answer.headers.get("Status") == NO_RESPONDERS:
+    if not answer.data and answer.status == NO_RESPONDERS:
         return Ack(error=Problem(503, 0, "there is no such stream"))
     try:
         return read_ack(answer.data)

@@ -1,9 +1,13 @@
 """How a packet is written as a message: a line of what is known about it, then what is delivered."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from penstock.errors import PenstockError
 from penstock.services.distributor.change import DeadLetter, Retry, Stored
+from penstock.services.distributor.packets import UNREADABLE, in_words
 
 __all__ = ["Envelope", "NoEnvelope", "letter_of", "opened", "packet_in", "packet_of", "retry_of"]
 
@@ -14,18 +18,20 @@ class NoEnvelope(PenstockError, ValueError):
 
 LONGEST_ERROR = 1000
 """Characters of an error that are kept."""
+Number = Annotated[int, Meta(ge=0, le=2**53)]
+"""What everything that gets it can count with."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
     """What is known about a packet beside its subject; fields that a later version adds come last."""
 
     id: str
-    messages: int
+    messages: Number
     id_is_clients: bool
     group: str
-    failures: int = 0
+    failures: Number = 0
     """Attempts that failed."""
-    at_ms: int = 0
+    at_ms: Number = 0
     """When it is to be tried again, or when it was given up: unix time."""
     analyzer: str | None = None
     """Who failed it last."""
@@ -86,8 +92,8 @@ def opened(data: bytes) -> tuple[Envelope, bytes]:
     line, newline, body = data.partition(b"\n")
     try:
         envelope = decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NoEnvelope(f"it is no packet of a distributor: {error}") from None
+    except UNREADABLE as error:
+        raise NoEnvelope(f"it is no packet of a distributor: {in_words(error)}") from None
     if not newline:
         raise NoEnvelope("it is no packet of a distributor: it has no second line")
     return envelope, body

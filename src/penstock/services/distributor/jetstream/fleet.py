@@ -65,6 +65,13 @@ class SharedFleet(Fleet):
         self.ended([packet])
         return False
 
+    def move(self, packet: Stored) -> None:
+        """As `Fleet.move`; what nobody is there for waits in the stream, which has its body."""
+        if self.group_of(packet.group).takers:
+            super().move(packet)
+        else:
+            self.leave(packet)
+
     # What was pulled
 
     def room_for(self, source: Source) -> tuple[int, int] | None:

@@ -3,15 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from penstock.services.distributor.jetstream.connection import Away, Connection, Refused
+from penstock.services.distributor.jetstream.message import Message
 from penstock.services.distributor.jetstream.pull import PAUSE, Pull, delivered
 from penstock.services.distributor.jetstream.streams import Streams
 from penstock.services.distributor.spool import SpoolError
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
 
 __all__ = ["Follower"]
 
@@ -20,6 +18,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 500
 """Messages that are asked for at a time."""
 AT_ONCE_BYTES = 1024 * 1024
+NO_STREAM = 10059
+"""JetStream's number of the error that there is no such stream."""
 
 
 class Follower:
@@ -29,7 +29,7 @@ class Follower:
         connection: to NATS.
         streams: makes the consumer.
         stream: which stream.
-        policy: all that it holds, or at the start only the last message of each subject.
+        policy: all that it holds, or with each connection the last message of each subject, and then all.
         take: told of messages with their numbers; again after a SpoolError.
     """
 
@@ -39,7 +39,7 @@ class Follower:
         streams: Streams,
         stream: str,
         policy: Literal["all", "last_per_subject"],
-        take: Callable[[Sequence[tuple[int, "Msg"]]], Awaitable[None]],
+        take: Callable[[Sequence[tuple[int, Message]]], Awaitable[None]],
     ) -> None:
         self._connection = connection
         self._streams = streams
@@ -47,7 +47,7 @@ class Follower:
         self._policy = policy
         self._take = take
         self._last = 0
-        self._came: list[tuple[int, Msg]] = []
+        self._came: list[tuple[int, Message]] = []
         self._something = asyncio.Event()  # has come, or has to be asked for
         connection.on_ready.append(self._look_again)
         self._is_new = True  # the connection, since the consumer was made
@@ -62,16 +62,21 @@ class Follower:
             await self._connection.ready()
             try:
                 self._is_new = False
+                if self._policy == "last_per_subject":
+                    self._last = 0  # a server that lost the end of the stream gives out numbers anew
                 consumer = await self._streams.follower(
                     self._stream, self._last + 1 if self._last else 0, self._policy
                 )
             except (Away, Refused) as error:
                 log.error("%s cannot be followed yet: %s", self._stream, error)
+                if isinstance(error, Refused) and error.code == NO_STREAM:
+                    self._connection.set_up_again()
                 await asyncio.sleep(PAUSE)
                 continue
-            await self._follow(
-                Pull(self._connection, self._stream, consumer, self._arrived, self._something.set)
-            )
+            pull = Pull(self._connection, self._stream, consumer, self._arrived, self._something.set)
+            await self._follow(pull)
+            if pull.is_lost:  # and perhaps the whole stream, which another node may have made anew
+                self._connection.set_up_again()
 
     async def _follow(self, pull: Pull) -> None:
         """Reads by a consumer as long as there is one."""
@@ -86,6 +91,7 @@ class Follower:
                 await self._something.wait()
         finally:
             pull.stop()
+        await pull.unsubscribe()
 
     async def _take_what_came(self) -> None:
         came = list(self._came)
@@ -97,7 +103,7 @@ class Follower:
         else:
             del self._came[: len(came)]
 
-    def _arrived(self, message: "Msg") -> None:
+    def _arrived(self, message: Message) -> None:
         seq = delivered(message.reply).seq
         if seq > self._last:
             self._last = seq

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from penstock.services.distributor.change import Change
 from penstock.services.distributor.dead_letter_store import Letter
@@ -15,12 +16,11 @@ from penstock.services.distributor.dead_letters import Failed
 from penstock.services.distributor.jetstream.connection import Refused
 from penstock.services.distributor.jetstream.envelope import NoEnvelope, opened
 from penstock.services.distributor.jetstream.follower import Follower
+from penstock.services.distributor.jetstream.message import Message
 from penstock.services.distributor.jetstream.pull import Delivered, delivered
 from penstock.services.distributor.jetstream.spool import SharedSpool
 from penstock.services.distributor.letters import DeadLetters
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+from penstock.services.distributor.packets import UNREADABLE
 
 __all__ = ["SharedLetters"]
 
@@ -37,10 +37,10 @@ class SharedLetters(DeadLetters):
     What is stored here is seen here when it has come back by the stream: after some milliseconds.
     """
 
-    _spool: SharedSpool  # type: ignore[assignment]
+    _spool: SharedSpool
 
     def __init__(self, config: Any, spool: SharedSpool, *arguments: Any, **more: Any) -> None:
-        super().__init__(config, spool, *arguments, **more)  # type: ignore[arg-type]
+        super().__init__(config, spool, *arguments, **more)
         self._markers: deque[Delivered] = deque()  # of letters that have gone, the oldest first
         self._at_ms: dict[int, int] = {}  # when each letter failed
         self._follower = Follower(spool.connection, spool.streams, spool.names.dead, "all", self._take)
@@ -71,7 +71,7 @@ class SharedLetters(DeadLetters):
             except Refused as refusal:
                 log.warning("JetStream keeps what it was to forget: %s", refusal)
 
-    async def _take(self, messages: Sequence[tuple[int, "Msg"]]) -> None:
+    async def _take(self, messages: Sequence[tuple[int, Message]]) -> None:
         """Takes in what the stream says: letters, and which of them have gone."""
         letters: dict[int, Letter] = {}
         gone: list[int] = []
@@ -120,8 +120,10 @@ def seqs_in(data: bytes) -> list[int]:
     """The numbers of letters that have gone."""
     try:
         return list(read_seqs(data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return []
 
 
-read_seqs: Callable[[bytes], list[int]] = msgspec.json.Decoder(list[int]).decode
+Seq = Annotated[int, Meta(ge=0, le=2**53)]
+
+read_seqs: Callable[[bytes], list[int]] = msgspec.json.Decoder(list[Seq]).decode

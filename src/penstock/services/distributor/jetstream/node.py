@@ -11,17 +11,17 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from penstock.clock import Clock
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.jetstream.address import Names
-from penstock.services.distributor.jetstream.connection import Connection, Outgoing, Refused
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+from penstock.services.distributor.jetstream.connection import Connection, Outgoing
+from penstock.services.distributor.jetstream.message import Message
+from penstock.services.distributor.jetstream.streams import Streams
+from penstock.services.distributor.packets import UNREADABLE
 
 __all__ = ["Nodes", "Record", "fleet_figures", "name_of"]
 
@@ -34,7 +34,6 @@ HEARTBEAT = 1.0
 """Seconds between those of one that is not."""
 AT_WORK_MS = 5000
 """Milliseconds after its last record for which a node is taken to be at work."""
-NO_MESSAGE = 10037
 SUMMED = (
     "accepted",
     "replayed",
@@ -81,6 +80,7 @@ class Nodes:
 
     Args:
         connection: to NATS.
+        streams: has the bucket.
         names: what everything is called.
         name: of this node.
         wall: unix nanoseconds.
@@ -89,9 +89,12 @@ class Nodes:
         own: this node's record.
     """
 
-    def __init__(self, connection: Connection, names: Names, name: str, wall: Clock) -> None:
+    def __init__(
+        self, connection: Connection, streams: Streams, names: Names, name: str, wall: Clock
+    ) -> None:
         self.own = Record(name)
         self._connection = connection
+        self._streams = streams
         self._names = names
         self._wall = wall
         self.own.started_ms = wall() // MILLISECOND
@@ -109,16 +112,9 @@ class Nodes:
         """
         if self._before is not None:
             return
-        question = {"last_by_subj": self._names.node(self.own.name)}
-        try:
-            answer = await self._connection.request(f"STREAM.MSG.GET.{self._names.nodes_stream}", question)
-        except Refused as refusal:
-            if refusal.code != NO_MESSAGE:
-                raise
-            self._before = Counter()
-            return
+        last = await self._streams.last(self._names.nodes_stream, self._names.node(self.own.name))
         self._before = Counter()
-        record = read(msgspec.json.decode(answer, type=StoredMessage).message.data)
+        record = None if last is None else read(last.data)
         if record is not None:
             self._before = Counter(record.counters)
             self.own.notes = record.notes | self.own.notes
@@ -157,7 +153,7 @@ class Nodes:
         own.counters, own.held, own.at_ms = dict(counters), held, at_ms
         return msgspec.json.encode(own)
 
-    async def take(self, messages: Sequence[tuple[int, "Msg"]]) -> None:
+    async def take(self, messages: Sequence[tuple[int, Message]]) -> None:
         """Takes in what nodes have written."""
         for _, message in messages:
             record = read(message.data)
@@ -175,21 +171,11 @@ class Nodes:
         return dict(sorted({**self._others, self.own.name: self.own}.items()))
 
 
-class RawMessage(msgspec.Struct):
-    data: bytes = b""
-
-
-class StoredMessage(msgspec.Struct):
-    """A message as JetStream's API gives it."""
-
-    message: RawMessage
-
-
 def read(data: bytes) -> Record | None:
     """A record, or None where it cannot be read."""
     try:
         return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         if data:  # a key that was deleted is empty
             log.warning("what a node has written cannot be read: %s", error)
         return None

@@ -14,6 +14,7 @@ from penstock.services.distributor.carrier import AnalyzerClient
 from penstock.services.distributor.config import Config
 from penstock.services.distributor.jetstream.commits import SharedCommits
 from penstock.services.distributor.jetstream.connection import Away, Outgoing
+from penstock.services.distributor.jetstream.distributor import SharedDistributor
 from penstock.services.distributor.jetstream.fleet import SharedFleet
 from penstock.services.distributor.jetstream.follower import Follower
 from penstock.services.distributor.jetstream.letters import SharedLetters
@@ -22,7 +23,6 @@ from penstock.services.distributor.jetstream.pulling import Pulling
 from penstock.services.distributor.jetstream.spool import SharedSpool
 from penstock.services.distributor.jetstream.streams import Look
 from penstock.services.distributor.shared_limits import SharedLimits
-from penstock.services.distributor.spool import Spool
 from penstock.services.distributor.state import Distributor, Parts
 
 __all__ = ["shared_distributor"]
@@ -45,12 +45,15 @@ class Node:
 
     def __init__(self, spool: SharedSpool, wall: Clock) -> None:
         self.spool = spool
-        self.distributor: Distributor | None = None
+        self.distributor: SharedDistributor | None = None
         self._wall = wall
-        nodes = spool.nodes
-        self._follower = Follower(
-            spool.connection, spool.streams, spool.names.nodes_stream, "last_per_subject", nodes.take
-        )
+        self._followers = [
+            Follower(spool.connection, spool.streams, stream, "last_per_subject", take)
+            for stream, take in (
+                (spool.names.nodes_stream, spool.nodes.take),
+                (spool.names.commands_stream, spool.commands.take),
+            )
+        ]
         self._tasks: list[asyncio.Task[None]] = []
         spool.record = self._record
         spool.lapsed = self._lapsed
@@ -67,16 +70,22 @@ class Node:
 
     def start(self) -> None:
         """Begins to tell others and to listen to them."""
-        for work, name in ((self._follower.run(), "follow nodes"), (self._write_for_ever(), "write figures")):
+        works = [
+            (self._write_for_ever(), "write figures"),
+            (self.spool.commands.write_for_ever(), "tell commands"),
+            *((follower.run(), "follow others") for follower in self._followers),
+        ]
+        for work, name in works:
             self._tasks.append(asyncio.create_task(work, name=name))
 
     async def aclose(self) -> None:
-        """Writes the last figures; the distributor has stopped."""
+        """Writes the last commands and figures; the distributor has stopped."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.spool.nodes.own.is_over = True
         with suppress(Away):
+            await self.spool.commands.write()
             await self._write()
 
     async def _write_for_ever(self) -> None:
@@ -158,9 +167,8 @@ async def shared_distributor(
     async with SharedSpool(config, wall=wall) as spool:
         config = spool.fitted(config)
         node = Node(spool, wall)
-        kept_in = cast(Spool, spool)  # by what a distributor asks of one with these parts
         parts = node.parts._replace(limits=limits)
-        distributor = Distributor(config, kept_in, client, clock=clock, wall=wall, parts=parts)
+        distributor = SharedDistributor(config, spool, client, clock=clock, wall=wall, parts=parts)
         node.distributor = distributor
         try:
             await distributor.start()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from penstock.services.distributor.jetstream.connection import Away, Connection
+from penstock.services.distributor.jetstream.message import Message
 
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-__all__ = ["Delivered", "Pull", "delivered"]
+__all__ = ["Delivered", "Pull", "delivered", "origin_of"]
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,25 @@ class Delivered(NamedTuple):
 
 def delivered(reply: str) -> Delivered:
     """Reads the reply subject of a pulled message."""
-    parts = reply.split(".")
-    first = 4 if len(parts) > 9 else 2  # newer servers put a domain and an account in front
+    parts, first = parts_of(reply)
     at_ms = int(parts[first + 5]) // 1_000_000
     return Delivered(parts[first], int(parts[first + 3]), int(parts[first + 2]), at_ms)
+
+
+def origin_of(reply: str) -> str:
+    """What tells a pulled message from all others of its servers, however often it is handed out.
+
+    That is its stream, its number and when it was stored: a server that lost the end of a stream gives out
+    numbers anew.
+    """
+    parts, first = parts_of(reply)
+    return f"{parts[first]}.{parts[first + 3]}.{parts[first + 5]}"
+
+
+def parts_of(reply: str) -> tuple[list[str], int]:
+    """The words of such a subject, and at which of them the stream is."""
+    parts = reply.split(".")
+    return parts, 4 if len(parts) > 9 else 2  # newer servers put a domain and an account in front
 
 
 class Pull:
@@ -68,7 +83,7 @@ class Pull:
         connection: Connection,
         stream: str,
         consumer: str,
-        arrived: Callable[["Msg"], None],
+        arrived: Callable[[Message], None],
         over: Callable[[], None],
     ) -> None:
         self._connection = connection
@@ -134,17 +149,17 @@ class Pull:
         else:
             self._end()
 
-    async def _take(self, message: "Msg") -> None:
+    def _take(self, message: Message) -> None:
         self._has_heard = True
-        status = message.headers.get("Status") if message.headers and not message.reply else None
-        if status is None:
+        status = "" if message.reply else message.status
+        if not status:
             self._left -= 1
             self._came = True
             self._arrived(message)
             if not self._left:
                 self._end()
         elif status != ALIVE and message.subject == f"{self._inbox}.{self._number}" and self.is_asking:
-            self._take_status(status, (message.headers or {}).get("Description", ""))
+            self._take_status(status, message.description)
 
     def _take_status(self, status: str, description: str) -> None:
         """The server has ended the request."""
@@ -184,3 +199,10 @@ class Pull:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+    async def unsubscribe(self) -> None:
+        """As `stop`, for good: nothing that still comes is told."""
+        self.stop()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await self._connection.unsubscribe(subscription)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,13 +15,11 @@ from penstock.services.distributor.filling import Filling
 from penstock.services.distributor.jetstream.connection import Away, Refused
 from penstock.services.distributor.jetstream.envelope import NoEnvelope, packet_in
 from penstock.services.distributor.jetstream.fleet import SharedFleet
+from penstock.services.distributor.jetstream.message import Message
 from penstock.services.distributor.jetstream.orphans import Orphans, Place
 from penstock.services.distributor.jetstream.pull import Pull, delivered
 from penstock.services.distributor.jetstream.spool import SharedSpool
 from penstock.services.distributor.jetstream.streams import Look
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
 
 __all__ = ["Pulling"]
 
@@ -38,7 +36,6 @@ class Pulling(Filling):
     """Pulls what the fleet has room for; the arguments are those of `Filling`."""
 
     _fleet: SharedFleet
-    _spool: SharedSpool  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -48,7 +45,8 @@ class Pulling(Filling):
         looked: Callable[[Look], None],
         **more: Any,
     ) -> None:
-        super().__init__(fleet, spool, *arguments, **more)  # type: ignore[arg-type]
+        super().__init__(fleet, *arguments, **more)
+        self._spool = spool
         self._looked = looked
         self._pulls: dict[tuple[str, str | None], Pull] = {}
         self._retry_pulls: dict[str, Pull] = {}
@@ -165,7 +163,7 @@ class Pulling(Filling):
 
     # Taking
 
-    def _arrived(self, source: Source, message: "Msg") -> None:
+    def _arrived(self, source: Source, message: Message) -> None:
         packet = self._packet_in(message)
         if packet is None:
             return
@@ -180,7 +178,7 @@ class Pulling(Filling):
         source.reading = True  # no more of them until these are assigned, and that is stored
         self._spawn(self._assign(source, self._to_assign.pop(source.key)), "assign")
 
-    def _retry_arrived(self, message: "Msg") -> None:
+    def _retry_arrived(self, message: Message) -> None:
         packet = self._packet_in(message)
         if packet is None:
             return
@@ -190,7 +188,7 @@ class Pulling(Filling):
         else:
             self._fleet.retry_arrived(packet)
 
-    def _packet_in(self, message: "Msg") -> Stored | None:
+    def _packet_in(self, message: Message) -> Stored | None:
         """The packet that was pulled; None when there is none or nothing is taken any more."""
         seq = self._spool.hold(message.reply)
         if seq is None:
@@ -204,7 +202,7 @@ class Pulling(Filling):
             self._spawn(self._give_up(seq, message, str(error)), "give up what is no packet")
             return None
 
-    async def _give_up(self, seq: int, message: "Msg", error: str) -> None:
+    async def _give_up(self, seq: int, message: Message, error: str) -> None:
         """A message that nobody of us wrote becomes a dead letter, for a person to look at."""
         stream, place, *_ = delivered(message.reply)
         log.error("message %d of %s is given up: %s", place, stream, error)

@@ -1,7 +1,7 @@
 """The spool that nodes share: what has happened to packets becomes messages and acknowledgements.
 
 A node holds what it has pulled until the server has noted what became of it. Everything that follows from a
-held packet is published under an id made of its place in its stream, and only then is it acknowledged: what
+held packet is published under an id made of its origin in its stream, and only then is it acknowledged: what
 is interrupted between the two is done again, and stored once.
 """
 
@@ -29,6 +29,7 @@ from penstock.services.distributor.config import Config
 from penstock.services.distributor.dead_letter_store import DeadLetterStore, Letter
 from penstock.services.distributor.dead_letters import Failed
 from penstock.services.distributor.jetstream.address import Names, parse_address
+from penstock.services.distributor.jetstream.command_bucket import CommandBucket
 from penstock.services.distributor.jetstream.connection import (
     Ack,
     Away,
@@ -39,7 +40,7 @@ from penstock.services.distributor.jetstream.connection import (
 )
 from penstock.services.distributor.jetstream.envelope import letter_of, packet_of, retry_of
 from penstock.services.distributor.jetstream.node import Nodes, name_of
-from penstock.services.distributor.jetstream.pull import delivered
+from penstock.services.distributor.jetstream.pull import origin_of
 from penstock.services.distributor.jetstream.streams import Look, Streams
 from penstock.services.distributor.journal.story import Event
 from penstock.services.distributor.spool import Recovery, SpoolError, locked_folder
@@ -58,6 +59,8 @@ ENVELOPE_BYTES = 16 * 1024
 """What a message may have beside the packet's body."""
 REMEMBERED = 20_000
 """Messages that were settled last, and are known should they come again."""
+OF_ALL = ("overrides", "analyzers")
+"""Notes that commands stand for."""
 TOO_LARGE = Ack(error=Problem(description="they are larger than max_payload of the server allows"))
 IN_PROGRESS = b"+WPI"
 NAK = b'-NAK {"delay": %d}'
@@ -73,7 +76,7 @@ class Held(NamedTuple):
     reply: str
     """Where the server hears what becomes of it."""
     origin: str
-    """Its place in its stream, which tells it from all others, at all nodes."""
+    """What tells it from all others, at all nodes: see `origin_of`."""
 
 
 class SharedSpool:
@@ -88,6 +91,7 @@ class SharedSpool:
         names: what everything is called there.
         streams: makes the streams and consumers.
         nodes: what nodes tell each other.
+        commands: what operators tell all of them.
         waiting: what waits in the streams, as far as this node knows.
         recovery: nothing: what waits comes by itself.
         hold_time: seconds after which others get what a node had taken and says nothing of.
@@ -120,10 +124,11 @@ class SharedSpool:
         name = name_of(config)
         self.connection = Connection(address, name, self._set_up)
         self.streams = Streams(self.connection, self.names, config)
-        self.nodes = Nodes(self.connection, self.names, name, wall)
+        self.nodes = Nodes(self.connection, self.streams, self.names, name, wall)
+        self.commands = CommandBucket(self.connection, self.streams, self.names, name, wall)
         self._held: dict[int, Held] = {}  # what was pulled, by number
-        self._by_place: dict[str, int] = {}  # the same numbers, by the places in the streams
-        self._settled = LRUCache[str, bool](REMEMBERED)  # the places of what was settled last
+        self._by_origin: dict[str, int] = {}  # the same numbers, by where the messages come from
+        self._settled = LRUCache[str, bool](REMEMBERED)  # the origins of what was settled last
         self._numbers = count(1)
         self._replaying: set[int] = set()  # letters that are packets again by this node, and letters still
         self._to_say: list[tuple[bytes, str]] = []
@@ -139,6 +144,7 @@ class SharedSpool:
     async def _set_up(self) -> None:
         await self.streams.make()
         await self.nodes.load()
+        await self.commands.load()
         wanted = self._config.max_packet_bytes + ENVELOPE_BYTES
         if self.connection.max_payload < wanted:
             log.warning(
@@ -186,8 +192,13 @@ class SharedSpool:
         return self.nodes.begin()
 
     def note(self, name: str) -> Any:
-        """What this node remembers under a name, None when nothing."""
-        return self.nodes.own.notes.get(name)
+        """What this node remembers under a name, None when nothing.
+
+        What people have said is remembered for all nodes, in their commands.
+        """
+        if name == "overrides":
+            return self.commands.overrides()
+        return None if name in OF_ALL else self.nodes.own.notes.get(name)
 
     def client_ids(self, since_ms: int, limit: int) -> list[tuple[str, int]]:
         """None: JetStream knows the ids."""
@@ -195,6 +206,10 @@ class SharedSpool:
 
     def forget_client_ids(self, before_ms: int) -> None:
         """Nothing: JetStream does it."""
+
+    def bodies(self, seqs: Sequence[int]) -> dict[int, bytes]:
+        """Never asked for: what is held has its body."""
+        raise AssertionError(f"packets {list(seqs)} are held without their bodies")
 
     def story(self, id_: str) -> list[Event]:
         """Nothing: messages are found by their place only."""
@@ -208,9 +223,8 @@ class SharedSpool:
         None when there is nothing more to do about it: the server may hand out again what is held here
         already, or was settled a moment ago.
         """
-        stream, place, *_ = delivered(reply)
-        origin = f"{'r' if stream == self.names.retries else 'p'}{place}"
-        if (known := self._by_place.get(origin)) is not None:
+        origin = origin_of(reply)
+        if (known := self._by_origin.get(origin)) is not None:
             self._held[known] = Held(reply, origin)
             return None
         if origin in self._settled:
@@ -218,13 +232,13 @@ class SharedSpool:
             return None
         seq = -next(self._numbers)  # those of packets that come in here are positive
         self._held[seq] = Held(reply, origin)
-        self._by_place[origin] = seq
+        self._by_origin[origin] = seq
         return seq
 
     def _let_go(self, seq: int) -> Held | None:
         held = self._held.pop(seq, None)
         if held is not None:
-            del self._by_place[held.origin]
+            del self._by_origin[held.origin]
         return held
 
     def _replies(self) -> list[str]:
@@ -388,7 +402,8 @@ class SharedSpool:
 
     def note_stored(self, change: Change) -> None:
         """Takes note of what is remembered, and of how much waits now."""
-        self.nodes.own.notes |= change.notes
+        notes = change.notes.items()
+        self.nodes.own.notes |= {name: note for name, note in notes if name not in OF_ALL}
         waiting = self.waiting
         came = [*change.accepted, *(replay.packet for replay in change.replayed)]
         went = [*change.delivered, *(letter.packet for letter in change.dead)]
@@ -434,15 +449,23 @@ class SharedSpool:
 
 
 def require_nats() -> None:
-    """Says what to install when the client of NATS is not there.
+    """Says what to install when the client of NATS is not there, or one that cannot be used.
 
     Raises:
-        SpoolError: it is not.
+        SpoolError: so it is.
     """
     try:
         import nats.aio.client  # noqa: F401 -- whether it is there
     except ImportError:
         raise SpoolError("a spool on NATS needs nats-py: pip install 'penstock[nats]'") from None
+    from nats.errors import Error
+
+    try:
+        from penstock.services.distributor.jetstream.wire import require_known
+
+        require_known()
+    except (Error, ImportError) as error:
+        raise SpoolError(f"a spool on NATS needs another nats-py: {error}") from None
 
 
 def read_copy(work: Callable[[], T]) -> T:

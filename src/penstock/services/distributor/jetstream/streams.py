@@ -9,7 +9,7 @@ from penstock.services.distributor.config import Config
 from penstock.services.distributor.jetstream.address import Names
 from penstock.services.distributor.jetstream.connection import Connection, Refused
 
-__all__ = ["ConsumerInfo", "Look", "Streams"]
+__all__ = ["COMMAND_BYTES", "ConsumerInfo", "Look", "StoredMessage", "Streams"]
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +18,13 @@ MOST_PULLED = 20_000
 """Packets of one analyzer that all nodes hold together, at the most."""
 MOST_RETRIES = 100_000
 """The same of packets of a group that wait to be tried again."""
+MOST_COMMANDS = 10_000
+"""Commands that are kept: two of each analyzer that there was in the last day, at the least."""
+COMMAND_BYTES = 256 * 1024
+"""Bytes of one, with all that its settings say."""
 MARGIN = 1.1
 """How much more the server takes than the nodes: they know with a delay how much there is."""
+NO_MESSAGE = 10037
 IN_USE = frozenset({10058, 10013, 10148})
 
 
@@ -45,6 +50,19 @@ class Look(msgspec.Struct):
     packets: int = 0
     bytes: int = 0
     by_subject: dict[str, int] = {}
+
+
+class StoredMessage(msgspec.Struct):
+    """A message of a stream."""
+
+    seq: int
+    data: bytes = b""
+
+
+class Found(msgspec.Struct):
+    """The answer to the question for a message."""
+
+    message: StoredMessage
 
 
 class Sequences(msgspec.Struct):
@@ -110,13 +128,9 @@ class Streams:
         await self._stream(names.packets, [f"{names.packet_subjects}.*.*"], **queue, **bounds)
         await self._stream(names.retries, [f"{names.retry_subjects}.*"], **queue)
         await self._stream(names.dead, [names.letters, names.gone], duplicate_window=window)
-        await self._stream(
-            names.nodes_stream,
-            [f"$KV.{names.nodes}.>"],
-            max_msgs_per_subject=1,
-            allow_rollup_hdrs=True,
-            deny_delete=True,
-            discard="new",
+        await self._bucket(names.nodes_stream, names.nodes)
+        await self._bucket(
+            names.commands_stream, names.commands, max_msgs=MOST_COMMANDS, max_msg_size=COMMAND_BYTES
         )
         self._consumers.clear()
         for stream in (names.packets, names.retries):
@@ -128,17 +142,29 @@ class Streams:
         A server that lost power may have lost the end of a stream and not how far its consumers were: they
         would pass over what is stored under the same numbers from now on.
         """
-        last = (await self._state(stream)).last_seq
-        offset, total = 0, 1
-        while offset < total:
-            answer = await self._connection.request(f"CONSUMER.LIST.{stream}", {"offset": offset})
+        consumers: list[ConsumerInfo] = []
+        total = 1
+        while len(consumers) < total:
+            answer = await self._connection.request(f"CONSUMER.LIST.{stream}", {"offset": len(consumers)})
             page = msgspec.json.decode(answer, type=ConsumerList)
-            for consumer in page.consumers or ():
-                if max(consumer.delivered.stream_seq, consumer.ack_floor.stream_seq) > last:
-                    log.error("the end of %s was lost; %s begins anew", stream, consumer.name)
-                    await self.delete_consumer(stream, consumer.name)
-            offset += max(1, len(page.consumers or ()))
-            total = page.total
+            consumers += page.consumers or ()
+            total = page.total if page.consumers else 0
+        last = (await self._state(stream)).last_seq  # after them: other nodes are at work
+        for consumer in consumers:
+            if max(consumer.delivered.stream_seq, consumer.ack_floor.stream_seq) > last:
+                log.error("the end of %s was lost; %s begins anew", stream, consumer.name)
+                await self.delete_consumer(stream, consumer.name)
+
+    async def _bucket(self, stream: str, name: str, **settings: Any) -> None:
+        await self._stream(
+            stream,
+            [f"$KV.{name}.>"],
+            max_msgs_per_subject=1,
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+            discard="new",
+            **settings,
+        )
 
     async def _stream(self, name: str, subjects: list[str], **settings: Any) -> None:
         wanted = {
@@ -240,6 +266,20 @@ class Streams:
     async def _state(self, stream: str, subjects: str = ">") -> State:
         answer = await self._connection.request(f"STREAM.INFO.{stream}", {"subjects_filter": subjects})
         return read_info(answer).state
+
+    async def subjects(self, stream: str) -> list[str]:
+        """The subjects of which a stream holds something."""
+        return list((await self._state(stream)).subjects)
+
+    async def last(self, stream: str, subject: str) -> StoredMessage | None:
+        """The last message of a subject; None when there is none."""
+        try:
+            answer = await self._connection.request(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        except Refused as refusal:
+            if refusal.code == NO_MESSAGE:
+                return None
+            raise
+        return msgspec.json.decode(answer, type=Found).message
 
     async def is_there(self, stream: str, seq: int) -> bool:
         """Whether a stream holds a message of that number."""
