@@ -18,6 +18,11 @@ EMPTY_METHOD = 19.0  # ns, on the machine that the goals were set on
 reports: list[Table] = []
 
 
+def pytest_configure(config):
+    # the timer of limits' MemoryStorage falls over entries that went meanwhile, in a thread of its own
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
 @pytest.fixture
 def race(benchmark):
     """race(title, {name: callable}) times one call of each, and penstock's also by pytest-benchmark.
