@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from penstock.services import problem_details
+from penstock.services import refused_bodies
 from penstock.services.problem_details import ProblemRunner, problems_for_http_errors
 
 LARGE = gzip.compress(os.urandom(1_000_000), 1)
@@ -21,7 +21,7 @@ SMALL = gzip.compress(b"small")
 @pytest.fixture(params=["plain", "TLS"])
 def start(request, monkeypatch):
     """A service that refuses what is posted to it unread, and how to connect to it."""
-    monkeypatch.setattr(problem_details, "LINGER", 60.0)  # longer than any of these tests may take
+    monkeypatch.setattr(refused_bodies, "LINGER", 60.0)  # longer than any of these tests may take
     server = client = None
     if request.param == "TLS":
         authority = trustme.CA()
