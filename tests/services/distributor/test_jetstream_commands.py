@@ -1,6 +1,7 @@
 """What an operator commands at one node, all of them do; whoever comes late or was cut off does it then."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from itertools import count
 
 import msgspec
@@ -451,14 +452,21 @@ async def test_settings_that_are_read_anew_stand_above_commands_where_they_are_o
 # Cut off
 
 
-@pytest.mark.engine
-async def test_a_node_that_is_cut_off_catches_up(tmp_path, server, spool):
+@asynccontextmanager
+async def one_behind_a_cable(tmp_path, server, spool):
+    """Two nodes, and the cable of the second one, which can be cut."""
     prefix = spool.rpartition("/")[2]
     async with (
         Cable(server.port) as cable,
         node(tmp_path, spool, "n1", weights=WEIGHTS) as first,
         node(tmp_path, f"nats://127.0.0.1:{cable.port}/{prefix}", "n2", weights=WEIGHTS) as second,
     ):
+        yield first, second, cable
+
+
+@pytest.mark.engine
+async def test_a_node_that_is_cut_off_catches_up(tmp_path, server, spool):
+    async with one_behind_a_cable(tmp_path, server, spool) as (first, second, cable):
         first.control("a2", "drain")
         await until(lambda: held(second, "a2") == "drain")
         cable.cut()
@@ -477,12 +485,7 @@ async def test_a_node_that_is_cut_off_catches_up(tmp_path, server, spool):
 async def test_what_is_commanded_at_a_node_that_is_cut_off_holds_there_and_later_everywhere(
     tmp_path, server, spool
 ):
-    prefix = spool.rpartition("/")[2]
-    async with (
-        Cable(server.port) as cable,
-        node(tmp_path, spool, "n1", weights=WEIGHTS) as first,
-        node(tmp_path, f"nats://127.0.0.1:{cable.port}/{prefix}", "n2", weights=WEIGHTS) as second,
-    ):
+    async with one_behind_a_cable(tmp_path, server, spool) as (first, second, cable):
         cable.cut()
         await until(lambda: not second._spool.connection.is_ready)
         second.control("a1", "down")
@@ -497,12 +500,7 @@ async def test_what_is_commanded_at_a_node_that_is_cut_off_holds_there_and_later
 async def test_what_was_commanded_at_a_node_that_was_cut_off_gives_way_to_what_the_others_heard(
     tmp_path, server, spool
 ):
-    prefix = spool.rpartition("/")[2]
-    async with (
-        Cable(server.port) as cable,
-        node(tmp_path, spool, "n1", weights=WEIGHTS) as first,
-        node(tmp_path, f"nats://127.0.0.1:{cable.port}/{prefix}", "n2", weights=WEIGHTS) as second,
-    ):
+    async with one_behind_a_cable(tmp_path, server, spool) as (first, second, cable):
         cable.cut()
         await until(lambda: not second._spool.connection.is_ready)
         second.control("a1", "down")

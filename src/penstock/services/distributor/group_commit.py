@@ -85,7 +85,6 @@ class Commits(ABC):
         self._next = Group()
         self._wanted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._is_failing = False
 
     @abstractmethod
     async def run(self) -> None:
@@ -116,14 +115,6 @@ class Commits(ABC):
     async def read(self, reading: Callable[[], T]) -> T:
         """What `reading` returns, called between two commits in the spool's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, reading)
-
-    def _tell_when_it_turns(self, error: SpoolError | None) -> None:
-        """Has people know why clients are refused: once, not with every commit that fails."""
-        if error is not None and not self._is_failing:
-            log.error("packets cannot be stored and are refused: %s", error)
-        elif error is None and self._is_failing:
-            log.warning("packets are stored and accepted again")
-        self._is_failing = error is not None
 
 
 class Committing(Protocol):
@@ -158,6 +149,7 @@ class GroupCommit(Commits):
         super().__init__(prepare=prepare, apply=apply, timeout=timeout)
         self._spool = spool
         self._looks: deque[Look] = deque()
+        self._is_failing = False
 
     async def run(self) -> None:
         """Commits until it is cancelled."""
@@ -182,6 +174,14 @@ class GroupCommit(Commits):
         else:
             undo(error)
         group.resolve(error)
+
+    def _tell_when_it_turns(self, error: SpoolError | None) -> None:
+        """Has people know why clients are refused: once, not with every commit that fails."""
+        if error is not None and not self._is_failing:
+            log.error("packets cannot be stored and are refused: %s", error)
+        elif error is None and self._is_failing:
+            log.warning("packets are stored and accepted again")
+        self._is_failing = error is not None
 
     async def _look(self, look: Look) -> None:
         seen = await self.read(partial(result_or_error, look.reading))

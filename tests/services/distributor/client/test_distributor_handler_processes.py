@@ -96,6 +96,18 @@ def test_record_may_be_logged_at_any_point_of_the_logging_of_another(served):
     assert (served.texts.count("inner"), served.texts.count("outer")) == (inner, 2)
 
 
+def sent_by_the_next_process(served, spool):
+    """What was left in the files, sent by whoever uses them next, before what that logs itself."""
+    with logger_to(served.url, spool=spool) as logger:
+        logger.info("next")
+        deadline = monotonic() + 30
+        while "next" not in served.texts and monotonic() < deadline:
+            logger.handler.flush(1)
+    *texts, last = served.texts
+    assert last == "next"
+    return texts
+
+
 def test_killed_program_loses_nothing_that_had_reached_its_files(served, tmp_path):
     body = """
         i = 0
@@ -115,13 +127,7 @@ def test_killed_program_loses_nothing_that_had_reached_its_files(served, tmp_pat
             safe = int(process.stdout.readline())
         process.kill()
         process.communicate(timeout=30)
-        with logger_to(served.url, spool=tmp_path) as logger:
-            logger.info("next")
-            deadline = monotonic() + 30
-            while "next" not in served.texts and monotonic() < deadline:
-                logger.handler.flush(1)
-        *texts, last = served.texts
-        assert last == "next"
+        texts = sent_by_the_next_process(served, tmp_path)
         assert texts == numbers(len(texts)), "in order, none twice, none left out"
         assert len(texts) >= safe
     assert list(tmp_path.iterdir()) == []
@@ -144,13 +150,7 @@ def test_kill_in_the_middle_of_sending_doubles_nothing(served, tmp_path):
             process.stdout.readline()
         process.kill()
         process.communicate(timeout=30)
-        with logger_to(served.url, spool=tmp_path) as logger:
-            logger.info("next")
-            deadline = monotonic() + 30
-            while "next" not in served.texts and monotonic() < deadline:
-                logger.handler.flush(1)
-        *texts, last = served.texts
-        assert last == "next"
+        texts = sent_by_the_next_process(served, tmp_path)
         assert texts == numbers(len(texts))
         assert texts
 
